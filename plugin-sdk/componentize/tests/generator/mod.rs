@@ -27,7 +27,7 @@ fn generate(root: &Path, world: &str, module: &str) -> Result<(PathBuf, String)>
         format: true,
         generate_all: true,
         runtime_path: Some("::wit_bindgen::rt".into()),
-        bitflags_path: Some("::wit_bindgen::bitflags".into()),
+        bitflags_path: Some("::wit_bindgen::rt::bitflags".into()),
         pub_export_macro: true,
         export_macro_name: Some(format!("__export_{module}")),
         default_bindings_module: Some(format!("::ottla_plugin::bindings::{module}")),
