@@ -1,0 +1,44 @@
+//! One topic of the image: where its partitions lie, what was set for it, and which plugins went live on it.
+
+use std::sync::Arc;
+
+use ottla_model::ids::TopicId;
+
+use super::Configs;
+use crate::record::{PartitionState, PluginIdentity, SwitchRecord};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub id: TopicId,
+    pub name: Arc<str>,
+    pub created_ms: i64,
+    /// By index, without a gap; never empty.
+    pub partitions: Vec<PartitionState>,
+    /// What was set for this topic, without defaults.
+    pub configs: Arc<Configs>,
+    /// The last attachment switches, oldest first, at most [`crate::bounds::SWITCHES_MAX`].
+    pub switches: Vec<Arc<Switch>>,
+}
+
+/// A moment at which another plugin version or config went live on a topic.
+pub type Switch = SwitchRecord;
+
+impl Topic {
+    pub fn partition(&self, index: i32) -> Option<&PartitionState> {
+        usize::try_from(index).ok().and_then(|index| self.partitions.get(index))
+    }
+
+    pub fn partition_count(&self) -> i32 {
+        i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
+    }
+
+    /// Replicas of the first partition: the topic's replication factor as Kafka reports it.
+    pub fn replication_factor(&self) -> i16 {
+        self.partitions.first().map_or(0, |p| i16::try_from(p.replicas.len()).unwrap_or(i16::MAX))
+    }
+
+    /// The plugin that went live last, if it was not detached since.
+    pub fn live_plugin(&self) -> Option<&PluginIdentity> {
+        self.switches.last().and_then(|switch| switch.plugin.as_ref())
+    }
+}

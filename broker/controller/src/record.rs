@@ -1,0 +1,330 @@
+//! The records of the metadata log. A decision makes them, the quorum orders them, [`crate::Image::apply`]
+//! takes them in. Each is written as an envelope of kind, version and body, so that a broker which meets a kind
+//! or version that it does not know says so and stops, instead of guessing: an image with a hole is no image.
+
+use std::collections::BTreeMap;
+
+use ottla_model::ids::{BrokerId, TopicId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::bounds::RECORD_BYTES_MAX;
+
+/// One change of the cluster's metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Envelope", try_from = "Envelope")]
+pub enum Record {
+    /// A broker started. Raises the leader epoch of every partition that it leads.
+    Broker(BrokerRecord),
+    /// A topic with all its first partitions.
+    Topic(TopicRecord),
+    /// A topic is gone, and its configs and history with it.
+    TopicRemoved(TopicRemovedRecord),
+    /// Partitions added at the end of a topic.
+    Partitions(PartitionsRecord),
+    /// Configs set or removed.
+    Config(ConfigRecord),
+    /// A version of a plugin.
+    Plugin(PluginRecord),
+    /// A version of a plugin is gone.
+    PluginRemoved(PluginRemovedRecord),
+    /// All producer ids below `next` are spent.
+    ProducerIds(ProducerIdsRecord),
+    /// Another plugin version or config went live on a topic, or the plugin was detached.
+    Switch(SwitchRecord),
+}
+
+/// A start of a broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerRecord {
+    pub id: BrokerId,
+    /// Drawn anew at each start of the process.
+    pub incarnation: Uuid,
+    /// What clients are told to connect to.
+    pub endpoints: Vec<Endpoint>,
+    pub rack: Option<String>,
+    pub started_ms: i64,
+}
+
+/// One advertised listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    pub listener: String,
+    pub host: String,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicRecord {
+    pub id: TopicId,
+    pub name: String,
+    pub created_ms: i64,
+    pub partitions: Vec<PartitionState>,
+}
+
+/// Where one partition lies and who leads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionState {
+    /// In order of preference; never empty, no broker twice.
+    pub replicas: Vec<BrokerId>,
+    /// A subset of `replicas`.
+    pub isr: Vec<BrokerId>,
+    /// A member of `isr`, or [`NO_LEADER`].
+    pub leader: BrokerId,
+    /// Rises with each election and with each start of the leader.
+    pub leader_epoch: i32,
+    /// Rises with each change of this struct.
+    pub partition_epoch: i32,
+}
+
+/// The leader of a partition that has none.
+pub const NO_LEADER: BrokerId = -1;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicRemovedRecord {
+    pub id: TopicId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionsRecord {
+    pub topic_id: TopicId,
+    /// The index of the first one: the topic's count before.
+    pub first: i32,
+    pub partitions: Vec<PartitionState>,
+}
+
+/// Whose configs: of one topic, of one broker, or of all brokers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigOwner {
+    Topic(TopicId),
+    Broker(BrokerId),
+    AllBrokers,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigRecord {
+    pub owner: ConfigOwner,
+    /// `None` removes the config.
+    pub changes: BTreeMap<String, Option<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginRecord {
+    pub name: String,
+    pub version: String,
+    /// SHA-256 of the component, in lower case hexadecimal.
+    pub digest: String,
+    /// The kinds that the component exports, each with its contract version.
+    pub kinds: Vec<String>,
+    pub tenant: Option<String>,
+    pub size_bytes: u64,
+    pub registered_ms: i64,
+    pub registered_by: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginRemovedRecord {
+    pub name: String,
+    pub version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProducerIdsRecord {
+    /// Who holds the block that ends below `next`.
+    pub broker: BrokerId,
+    pub next: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchRecord {
+    pub topic_id: TopicId,
+    /// What is live from now on; `None`: detached.
+    pub plugin: Option<PluginIdentity>,
+    /// The plugin's config, as it was given.
+    pub config: Option<String>,
+    pub by: String,
+    pub at_ms: i64,
+    /// The end of each partition's log at that moment, by partition.
+    pub offsets: Vec<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginIdentity {
+    pub name: String,
+    pub version: String,
+    pub digest: String,
+}
+
+/// Why bytes are not a record that this broker can take in.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum RecordError {
+    #[error("a metadata record of {0} bytes is above the bound of {RECORD_BYTES_MAX} bytes")]
+    TooLarge(usize),
+    #[error(
+        "a metadata record has the kind `{kind}`, which this broker does not know: it was written by a newer one; \
+         start that version again"
+    )]
+    UnknownKind { kind: String },
+    #[error(
+        "a metadata record of kind `{kind}` has version {version}, this broker knows versions up to {known}: it \
+         was written by a newer one; start that version again"
+    )]
+    UnknownVersion { kind: String, version: u16, known: u16 },
+    #[error("a metadata record{} cannot be read: {reason}", kind.as_ref().map(|k| format!(" of kind `{k}`")).unwrap_or_default())]
+    Malformed { kind: Option<String>, reason: String },
+}
+
+impl Record {
+    /// One record from JSON text of at most [`RECORD_BYTES_MAX`] bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+        if bytes.len() > RECORD_BYTES_MAX {
+            return Err(RecordError::TooLarge(bytes.len()));
+        }
+        let envelope: Envelope = serde_json::from_slice(bytes)
+            .map_err(|e| RecordError::Malformed { kind: None, reason: e.to_string() })?;
+        Record::try_from(envelope)
+    }
+
+    /// The record as one line of JSON.
+    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+        let bytes = serde_json::to_vec(self).map_err(|e| RecordError::Malformed {
+            kind: Some(self.kind().to_owned()),
+            reason: e.to_string(),
+        })?;
+        if bytes.len() > RECORD_BYTES_MAX {
+            return Err(RecordError::TooLarge(bytes.len()));
+        }
+        Ok(bytes)
+    }
+
+    /// The name that the record bears on disk.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Record::Broker(_) => "broker",
+            Record::Topic(_) => "topic",
+            Record::TopicRemoved(_) => "topic-removed",
+            Record::Partitions(_) => "partitions",
+            Record::Config(_) => "config",
+            Record::Plugin(_) => "plugin",
+            Record::PluginRemoved(_) => "plugin-removed",
+            Record::ProducerIds(_) => "producer-ids",
+            Record::Switch(_) => "switch",
+        }
+    }
+}
+
+/// What a record looks like on disk.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    kind: String,
+    version: u16,
+    body: Value,
+}
+
+/// The newest version of every kind; one that gains a field gets an arm of its own in `try_from`.
+const VERSION: u16 = 0;
+
+impl From<Record> for Envelope {
+    fn from(record: Record) -> Envelope {
+        let kind = record.kind().to_owned();
+        let body = match &record {
+            Record::Broker(body) => serde_json::to_value(body),
+            Record::Topic(body) => serde_json::to_value(body),
+            Record::TopicRemoved(body) => serde_json::to_value(body),
+            Record::Partitions(body) => serde_json::to_value(body),
+            Record::Config(body) => serde_json::to_value(body),
+            Record::Plugin(body) => serde_json::to_value(body),
+            Record::PluginRemoved(body) => serde_json::to_value(body),
+            Record::ProducerIds(body) => serde_json::to_value(body),
+            Record::Switch(body) => serde_json::to_value(body),
+        }
+        .expect("plain structs with string keys always have a JSON value");
+        Envelope { kind, version: VERSION, body }
+    }
+}
+
+impl TryFrom<Envelope> for Record {
+    type Error = RecordError;
+
+    fn try_from(Envelope { kind, version, body }: Envelope) -> Result<Record, RecordError> {
+        fn read<T: DeserializeOwned>(kind: &str, version: u16, body: Value) -> Result<T, RecordError> {
+            if version > VERSION {
+                return Err(RecordError::UnknownVersion { kind: kind.to_owned(), version, known: VERSION });
+            }
+            serde_json::from_value(body)
+                .map_err(|e| RecordError::Malformed { kind: Some(kind.to_owned()), reason: e.to_string() })
+        }
+        match kind.as_str() {
+            "broker" => read(&kind, version, body).map(Record::Broker),
+            "topic" => read(&kind, version, body).map(Record::Topic),
+            "topic-removed" => read(&kind, version, body).map(Record::TopicRemoved),
+            "partitions" => read(&kind, version, body).map(Record::Partitions),
+            "config" => read(&kind, version, body).map(Record::Config),
+            "plugin" => read(&kind, version, body).map(Record::Plugin),
+            "plugin-removed" => read(&kind, version, body).map(Record::PluginRemoved),
+            "producer-ids" => read(&kind, version, body).map(Record::ProducerIds),
+            "switch" => read(&kind, version, body).map(Record::Switch),
+            _ => Err(RecordError::UnknownKind { kind }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_as_it_was() {
+        let record = Record::ProducerIds(ProducerIdsRecord { broker: 1, next: 2000 });
+        let bytes = record.encode().unwrap();
+        assert_eq!(
+            std::str::from_utf8(&bytes).unwrap(),
+            r#"{"kind":"producer-ids","version":0,"body":{"broker":1,"next":2000}}"#
+        );
+        assert_eq!(Record::decode(&bytes).unwrap(), record);
+    }
+
+    #[test]
+    fn what_is_not_known_is_named() {
+        let cases: &[(&str, &str)] = &[
+            (r#"{"kind":"quota","version":0,"body":{}}"#, "kind `quota`, which this broker does not know"),
+            (
+                r#"{"kind":"producer-ids","version":7,"body":{}}"#,
+                "version 7, this broker knows versions up to 0",
+            ),
+            (r#"{"kind":"producer-ids","version":0,"body":{"broker":1}}"#, "missing field `next`"),
+            (
+                r#"{"kind":"producer-ids","version":0,"body":{"broker":1,"next":1,"more":1}}"#,
+                "unknown field `more`",
+            ),
+            (r#"{"kind":"producer-ids","version":0,"body":{"broker":1,"next":"#, "EOF"),
+            ("", "EOF"),
+        ];
+        for (text, part) in cases {
+            let error = Record::decode(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_oversized_record_is_refused_before_it_is_read() {
+        let bytes = vec![b' '; RECORD_BYTES_MAX + 1];
+        assert_eq!(Record::decode(&bytes), Err(RecordError::TooLarge(RECORD_BYTES_MAX + 1)));
+    }
+}
