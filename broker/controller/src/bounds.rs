@@ -42,5 +42,5 @@ pub const LABEL_BYTES_MAX: usize = 256;
 
 /// Producer ids in one block handed to a broker: what Kafka hands out at once.
 pub const PRODUCER_ID_BLOCK: i64 = 1_000;
-/// The first producer id that is not a client's: ids with this bit are positions of lanes (bit 62).
-pub const PRODUCER_ID_END: i64 = 1 << 62;
+/// The first producer id that is not a client's: from here on they are positions of lanes.
+pub const PRODUCER_ID_END: i64 = ottla_model::ids::FORWARDED_PRODUCER_ID_BIT;

@@ -84,7 +84,7 @@ pub struct PartitionState {
 }
 
 /// The leader of a partition that has none.
-pub const NO_LEADER: BrokerId = -1;
+pub const NO_LEADER: BrokerId = ottla_model::ids::NO_BROKER;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -29,7 +29,7 @@ impl ConfigRules for Rules {
                 _ => false,
             };
             if !fine {
-                return Err(KafkaError::new(ErrorCode::InvalidConfig, format!("{name} cannot be {value}")));
+                return Err(KafkaError::new(InvalidConfig, format!("{name} cannot be {value}")));
             }
         }
         Ok(())
@@ -272,7 +272,7 @@ fn producer_ids_are_never_given_twice() {
     }
     let last = bounds::PRODUCER_ID_END - bounds::PRODUCER_ID_BLOCK + 1;
     let spent = Record::ProducerIds(ottla_controller::record::ProducerIdsRecord { broker: 1, next: last });
-    let image = apply(&image, &[spent.clone()]);
+    let image = apply(&image, std::slice::from_ref(&spent));
     assert_eq!(code(decide::allocate_producer_ids(&image, 1)), ErrorCode::UnknownServerError);
     let back = Record::ProducerIds(ottla_controller::record::ProducerIdsRecord { broker: 1, next: 5 });
     image.apply([&back]).expect_err("ids that were handed out do not come back");

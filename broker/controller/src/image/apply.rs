@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use ottla_model::ids::TopicId;
+use ottla_model::topic_name::may_collide;
 use thiserror::Error;
 
-use super::{Image, Plugin, Topic, has_colliding_chars, without_dots};
+use super::{Image, Plugin, Topic, without_dots};
 use crate::bounds::{PRODUCER_ID_END, SWITCHES_MAX, TOPIC_PARTITIONS_MAX};
 use crate::record::{
     BrokerRecord, ConfigOwner, ConfigRecord, NO_LEADER, PartitionState, PartitionsRecord, PluginRecord,
@@ -94,7 +95,7 @@ impl Image {
         }
         check_partitions(&record.name, 0, &record.partitions)?;
         let name: Arc<str> = Arc::from(record.name.as_str());
-        if has_colliding_chars(&name) {
+        if may_collide(&name) {
             self.colliding.insert_mut(Arc::from(without_dots(&name)), name.clone());
         }
         self.partition_count += count;
@@ -113,7 +114,7 @@ impl Image {
         let topic = self.existing(id)?.clone();
         self.topics.remove_mut(&topic.name);
         self.topics_by_id.remove_mut(&id);
-        if has_colliding_chars(&topic.name) {
+        if may_collide(&topic.name) {
             self.colliding.remove_mut(without_dots(&topic.name).as_str());
         }
         self.partition_count -= topic.partitions.len();

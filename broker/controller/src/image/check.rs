@@ -1,7 +1,9 @@
 //! What is true of every image, whatever records led there. Tests call it after each prefix of a log; the
 //! server calls it once on a snapshot that it read from disk.
 
-use super::{Image, Topic, apply::contradiction, has_colliding_chars, without_dots};
+use ottla_model::topic_name::may_collide;
+
+use super::{Image, Topic, apply::contradiction, without_dots};
 use crate::bounds::{PRODUCER_ID_END, SWITCHES_MAX};
 
 impl Image {
@@ -20,7 +22,7 @@ impl Image {
             }
             self.check_topic(topic)?;
         }
-        let colliding = self.topics.keys().filter(|name| has_colliding_chars(name)).count();
+        let colliding = self.topics.keys().filter(|name| may_collide(name)).count();
         if colliding != self.colliding.size() {
             return Err("a topic that is gone still bars names like its own".to_owned());
         }
@@ -52,7 +54,7 @@ impl Image {
         if topic.switches.len() > SWITCHES_MAX {
             return Err(format!("topic {name} remembers {} switches", topic.switches.len()));
         }
-        if has_colliding_chars(name) && !self.colliding.contains_key(without_dots(name).as_str()) {
+        if may_collide(name) && !self.colliding.contains_key(without_dots(name).as_str()) {
             return Err(format!("topic {name} does not bar names like its own"));
         }
         Ok(())

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_model::ids::{BrokerId, TopicId};
+use ottla_model::topic_name::may_collide;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::record::{BrokerRecord, ConfigOwner};
@@ -94,7 +95,7 @@ impl Image {
 
     /// The topic whose name a metric could not tell from `name`, as '.' and '_' become the same there.
     pub fn colliding_topic(&self, name: &str) -> Option<&str> {
-        if !has_colliding_chars(name) {
+        if !may_collide(name) {
             return None;
         }
         self.colliding.get(without_dots(name).as_str()).map(|name| &**name)
@@ -143,10 +144,6 @@ impl Image {
     pub fn next_producer_id(&self) -> i64 {
         self.next_producer_id
     }
-}
-
-fn has_colliding_chars(name: &str) -> bool {
-    name.contains(['.', '_'])
 }
 
 fn without_dots(name: &str) -> String {
