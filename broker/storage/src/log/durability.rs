@@ -1,0 +1,196 @@
+//! What outlives a power loss, and when: flushes of segments with the recovery point that follows them, and the saved
+//! producer states. A flush is three steps, so that an owner need not hold its lock while the disk works: prepare,
+//! run, complete. A failed sync takes the log offline, since the kernel may have dropped what it could not write.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Health, Log};
+use crate::disk::{self, Durability};
+use crate::error::StorageError;
+use crate::names;
+use crate::producers;
+
+/// Where producer states lie on disk.
+#[derive(Debug, Default)]
+pub(super) struct SavedStates {
+    /// As of this offset the newest pair of files is.
+    pub newest: Option<i64>,
+    /// The newest pair that surely outlives a power loss.
+    pub synced: Option<i64>,
+    /// A pair that stands between segments, and goes when a newer one is written.
+    pub stray: Option<i64>,
+}
+
+/// What must be synced for everything below `upto` to be on the disk.
+pub struct FlushTask {
+    files: Vec<(PathBuf, Arc<File>)>,
+    dir: Option<PathBuf>,
+    upto: i64,
+}
+
+/// A flush that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// Exclusive.
+    pub upto: i64,
+}
+
+impl FlushTask {
+    /// Exclusive end of what the task makes durable.
+    pub fn upto(&self) -> i64 {
+        self.upto
+    }
+
+    /// Syncs the files; blocks for as long as the disk takes. The log is not needed meanwhile.
+    ///
+    /// # Errors
+    /// The first failure, which must be handed to `Log::flush_failed`.
+    pub fn run(&self) -> Result<Flushed, StorageError> {
+        for (path, file) in &self.files {
+            file.sync_data().map_err(|error| StorageError::io("sync", path, error))?;
+        }
+        if let Some(dir) = &self.dir {
+            disk::sync_dir(dir)?;
+        }
+        Ok(Flushed { upto: self.upto })
+    }
+}
+
+impl Log {
+    /// Records that a power loss could take.
+    pub fn unflushed(&self) -> i64 {
+        self.log_end - self.recovery_point
+    }
+
+    /// True if `flush.messages` or `flush.ms` asks for a flush now.
+    pub fn flush_due(&self, now_ms: i64) -> bool {
+        let unflushed = self.unflushed();
+        unflushed > 0
+            && (unflushed >= self.config.flush_messages
+                || now_ms.saturating_sub(self.last_flush_ms) >= self.config.flush_ms)
+    }
+
+    /// Flushes everything up to the log's end and moves the recovery point there. Blocks for as long as the disk
+    /// takes.
+    ///
+    /// # Errors
+    /// Those of the disk. After a failed sync the log is offline.
+    pub fn flush(&mut self, now_ms: i64) -> Result<Flushed, StorageError> {
+        let task = self.prepare_flush()?;
+        match task.run() {
+            Ok(flushed) => {
+                self.complete_flush(flushed, now_ms);
+                Ok(flushed)
+            }
+            Err(error) => {
+                self.flush_failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Collects what a flush must sync. The indexes are written here, and the epochs synced if they changed.
+    ///
+    /// # Errors
+    /// Those of writing indexes and the epoch checkpoint; nothing is lost, the flush may be tried again.
+    pub fn prepare_flush(&mut self) -> Result<FlushTask, StorageError> {
+        self.ensure_writable()?;
+        self.epochs.write_changes(Durability::Synced)?;
+        let first = self.segment_of(self.recovery_point.min(self.log_end));
+        let mut files = Vec::new();
+        let mut dir = None;
+        for segment in &mut self.segments[first..] {
+            let path = segment.path();
+            if segment.size() > 0 {
+                segment
+                    .finish_index()
+                    .map_err(|error| StorageError::io("write the index of", &path, error))?;
+                files.extend(segment.index_files());
+                files.push((path, segment.file()?));
+            }
+            if segment.name_unsynced {
+                dir = Some(self.dir.to_path_buf());
+            }
+        }
+        Ok(FlushTask { files, dir, upto: self.log_end })
+    }
+
+    /// Moves the recovery point after a flush. A truncation meanwhile is respected.
+    pub fn complete_flush(&mut self, flushed: Flushed, now_ms: i64) {
+        self.recovery_point = self.recovery_point.max(flushed.upto).min(self.log_end);
+        self.last_flush_ms = now_ms;
+        for segment in &mut self.segments {
+            if segment.base_offset() <= flushed.upto {
+                segment.name_unsynced = false;
+            }
+        }
+    }
+
+    /// Takes the log offline after a failed sync. Reads go on.
+    pub fn flush_failed(&mut self, error: &StorageError) {
+        tracing::error!(dir = %self.dir.display(), %error, "a sync failed: the log is offline until a restart");
+        self.health = Health::Offline(error.to_string());
+    }
+
+    /// Saves producer states as of the log's end, so that a restart replays only what follows. Call it now and then
+    /// (each minute, say), after a flush.
+    ///
+    /// # Errors
+    /// Those of writing the files; the state saved before stays.
+    pub fn save_producers(&mut self) -> Result<(), StorageError> {
+        if self.saved.newest == Some(self.log_end) {
+            return Ok(());
+        }
+        self.save_producers_at(self.log_end)
+    }
+
+    pub(super) fn save_producers_at(&mut self, offset: i64) -> Result<(), StorageError> {
+        self.write_states(offset, Durability::PageCache)
+    }
+
+    /// As `save_producers`, but it surely outlives what is deleted next.
+    pub(super) fn save_producers_durably(&mut self) -> Result<(), StorageError> {
+        if self.saved.synced == Some(self.log_end) {
+            return Ok(());
+        }
+        self.write_states(self.log_end, Durability::Synced)
+    }
+
+    fn write_states(&mut self, offset: i64, durability: Durability) -> Result<(), StorageError> {
+        self.producers.advance_end(offset);
+        producers::write_saved(&self.producers, &self.dir, durability)?;
+        self.saved.newest = Some(offset);
+        if durability == Durability::Synced {
+            self.saved.synced = Some(offset);
+        }
+        let is_base = |offset| self.segments.iter().any(|segment| segment.base_offset() == offset);
+        let previous = self.saved.stray.filter(|&stray| stray != offset && !is_base(stray));
+        self.saved.stray = (!is_base(offset)).then_some(offset);
+        previous.map_or(Ok(()), |stray| self.remove_states(stray))
+    }
+
+    /// Removes a saved state, Kafka's file first: a `.snapshot` never stands without the `.producers` it needs.
+    pub(super) fn remove_states(&self, offset: i64) -> Result<(), StorageError> {
+        disk::remove(&self.dir.join(names::file_name(offset, names::SNAPSHOT)))?;
+        disk::remove(&self.dir.join(names::file_name(offset, names::PRODUCERS)))
+    }
+
+    /// Flushes everything, saves producer states and completes the indexes, so that the next start need not recover.
+    /// The owner then notes the clean stop in the folder.
+    ///
+    /// # Errors
+    /// Those of the disk: then the stop must not be noted as clean.
+    pub fn close_clean(mut self, now_ms: i64) -> Result<(), StorageError> {
+        self.active_mut().index_time();
+        self.flush(now_ms)?;
+        if self.saved.newest != Some(self.log_end) || !self.producers.is_empty() {
+            self.save_producers_durably()?;
+        }
+        for segment in &self.segments {
+            segment.close();
+        }
+        Ok(())
+    }
+}

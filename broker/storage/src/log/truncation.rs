@@ -1,0 +1,107 @@
+//! Truncation at the log's end, as a follower needs it when its leader's history differs, and the restart of an empty
+//! log at some offset. Producer states and epochs are put back to what they were at that offset.
+
+use std::fs;
+
+use super::Log;
+use crate::error::StorageError;
+use crate::names;
+use crate::producers::ProducerStates;
+
+impl Log {
+    /// Removes every batch that holds `offset` or anything above it. Returns the log's end afterwards, which is lower
+    /// than `offset` if that lay within a batch. The caller then writes the recovery point into the folder's
+    /// checkpoint before it appends.
+    ///
+    /// # Errors
+    /// Those of the disk. The log may then be shorter than asked for, but it is whole.
+    pub fn truncate_to(&mut self, offset: i64, now_ms: i64) -> Result<i64, StorageError> {
+        self.ensure_writable()?;
+        if offset >= self.log_end {
+            return Ok(self.log_end);
+        }
+        if offset <= self.segments.first().map_or(0, |segment| segment.base_offset()) {
+            self.truncate_fully_at(offset, now_ms)?;
+            return Ok(self.log_end);
+        }
+        let number = self.segment_of(offset);
+        let cut = self.segments[number].find(offset)?;
+        for segment in self.segments.split_off(number + 1) {
+            self.throw_away(&segment, now_ms);
+        }
+        let end = match cut {
+            Some((position, header)) => {
+                let end = header.base_offset.min(offset);
+                self.active_mut().truncate(position, end)?;
+                end
+            }
+            // Nothing at or above it in this segment: a gap.
+            None => offset,
+        };
+        self.log_end = end;
+        self.rewalk_active(now_ms)?;
+        self.after_truncation(now_ms)?;
+        Ok(self.log_end)
+    }
+
+    /// Removes everything and starts again at `offset`, as a follower does whose leader no longer has what follows
+    /// its end.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn truncate_fully_at(&mut self, offset: i64, now_ms: i64) -> Result<(), StorageError> {
+        self.ensure_writable()?;
+        let old = std::mem::take(&mut self.segments);
+        for segment in &old {
+            self.throw_away(segment, now_ms);
+        }
+        self.forget_states_where(|_| true)?;
+        self.segments = vec![self.new_segment(offset, now_ms)?];
+        self.log_start = offset;
+        self.log_end = offset;
+        self.recovery_point = offset;
+        self.producers = ProducerStates::starting_at(offset);
+        self.epochs.truncate_end(i64::MIN);
+        self.epochs.write_changes(crate::disk::Durability::PageCache)
+    }
+
+    fn after_truncation(&mut self, now_ms: i64) -> Result<(), StorageError> {
+        let end = self.log_end;
+        self.log_start = self.log_start.min(end);
+        self.recovery_point = self.recovery_point.min(end);
+        self.epochs.truncate_end(end);
+        self.epochs.write_changes(crate::disk::Durability::PageCache)?;
+        self.forget_states_where(|saved| saved > end)?;
+        self.load_producers(now_ms).map(|_| ())
+    }
+
+    /// Removes saved producer states by offset.
+    pub(super) fn forget_states_where(&mut self, goes: impl Fn(i64) -> bool) -> Result<(), StorageError> {
+        for offset in self.saved_offsets()? {
+            if goes(offset) {
+                self.remove_states(offset)?;
+            }
+        }
+        let keep = |offset: &i64| !goes(*offset);
+        self.saved.newest = self.saved.newest.filter(keep);
+        self.saved.synced = self.saved.synced.filter(keep);
+        self.saved.stray = self.saved.stray.filter(keep);
+        Ok(())
+    }
+
+    /// The offsets as of which states are saved, ascending.
+    pub(super) fn saved_offsets(&self) -> Result<Vec<i64>, StorageError> {
+        let failed = |error| StorageError::io("list", &self.dir, error);
+        let mut offsets = Vec::new();
+        for file in fs::read_dir(&self.dir).map_err(failed)? {
+            let name = file.map_err(failed)?.file_name();
+            let parsed = name.to_str().and_then(names::parse);
+            if let Some((offset, names::SNAPSHOT | names::PRODUCERS)) = parsed {
+                offsets.push(offset);
+            }
+        }
+        offsets.sort_unstable();
+        offsets.dedup();
+        Ok(offsets)
+    }
+}

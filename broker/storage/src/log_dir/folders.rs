@@ -1,0 +1,173 @@
+//! The folders of partitions: `TOPIC-N` with a `partition.metadata` that holds the topic's id, and `…-delete` for
+//! those that are on their way out. A partition is deleted by renaming its folder, so that a crash in between leaves
+//! either the whole partition or something that the next start removes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ottla_model::ids::{TopicId, TopicPartition};
+
+use super::LogDir;
+use crate::disk::{self, Durability};
+use crate::error::StorageError;
+use crate::names;
+
+const DELETE_SUFFIX: &str = "-delete";
+/// The longest name that file systems take.
+const NAME_BYTES_MAX: usize = 255;
+const METADATA_BYTES_MAX: u64 = 4096;
+
+/// A partition's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionDir {
+    pub partition: TopicPartition,
+    pub path: PathBuf,
+    /// `None` if `partition.metadata` is missing or damaged.
+    pub topic_id: Option<TopicId>,
+}
+
+impl LogDir {
+    /// The folders of partitions, by name. Others are left alone.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn partitions(&self) -> Result<Vec<PartitionDir>, StorageError> {
+        let mut partitions = Vec::new();
+        for (name, path) in self.folders()? {
+            let Some(partition) = parse_folder(&name) else { continue };
+            let topic_id = read_topic_id(&path)?;
+            partitions.push(PartitionDir { partition, path, topic_id });
+        }
+        partitions.sort_by(|one, other| one.partition.cmp(&other.partition));
+        Ok(partitions)
+    }
+
+    /// Where a partition lies, whether it exists or not.
+    pub fn partition_path(&self, partition: &TopicPartition) -> PathBuf {
+        self.path.join(partition.to_string())
+    }
+
+    /// Creates a partition's folder with its topic's id; one that is there with the same id stays as it is.
+    ///
+    /// # Errors
+    /// `Foreign` if the folder is another topic's; those of the disk.
+    pub fn create_partition(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+    ) -> Result<PartitionDir, StorageError> {
+        let path = self.partition_path(partition);
+        fs::create_dir_all(&path).map_err(|error| StorageError::io("create", &path, error))?;
+        match read_topic_id(&path)? {
+            Some(known) if known == topic_id => {}
+            Some(known) => {
+                let reason = format!("it holds the topic with id {known}, not {topic_id}");
+                return Err(StorageError::Foreign { path, reason });
+            }
+            None => {
+                let text = format!("version: 0\ntopic_id: {topic_id}");
+                disk::replace(&path.join(names::PARTITION_METADATA), text.as_bytes(), Durability::Synced)?;
+                disk::sync_dir(&self.path)?;
+            }
+        }
+        Ok(PartitionDir { partition: partition.clone(), path, topic_id: Some(topic_id) })
+    }
+
+    /// Takes a partition's folder out of sight at once. Returns its new path, which `remove_folder` removes once
+    /// `file.delete.delay.ms` has passed; open files stay readable.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn mark_deleted(&self, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
+        let path = self.partition_path(partition);
+        let renamed = self.path.join(deleted_name(partition));
+        fs::rename(&path, &renamed).map_err(|error| StorageError::io("rename", &path, error))?;
+        disk::sync_dir(&self.path)?;
+        Ok(renamed)
+    }
+
+    /// Removes a folder that `mark_deleted` has named.
+    ///
+    /// # Errors
+    /// Those of the disk. Anything but such a folder of this `LogDir` is refused.
+    pub fn remove_folder(&self, path: &Path) -> Result<(), StorageError> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.parent() != Some(&self.path) || !name.ends_with(DELETE_SUFFIX) {
+            let error =
+                io::Error::new(io::ErrorKind::InvalidInput, "it is not a deleted partition of this folder");
+            return Err(StorageError::io("remove", path, error));
+        }
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StorageError::io("remove", path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what earlier runs had marked.
+    pub(super) fn finish_deletions(&self) -> Result<(), StorageError> {
+        for (name, path) in self.folders()? {
+            if name.ends_with(DELETE_SUFFIX) && name.contains('.') {
+                self.remove_folder(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folders(&self) -> Result<Vec<(String, PathBuf)>, StorageError> {
+        let failed = |error| StorageError::io("list", &self.path, error);
+        let mut folders = Vec::new();
+        for file in fs::read_dir(&self.path).map_err(failed)? {
+            let file = file.map_err(failed)?;
+            if file.file_type().map_err(failed)?.is_dir()
+                && let Ok(name) = file.file_name().into_string()
+            {
+                folders.push((name, file.path()));
+            }
+        }
+        Ok(folders)
+    }
+}
+
+/// `TOPIC-N.32 hexadecimal digits-delete`, with the topic cut so that it stays a file name.
+fn deleted_name(partition: &TopicPartition) -> String {
+    let unique = TopicId::random().0.simple();
+    let suffix = format!("-{}.{unique}{DELETE_SUFFIX}", partition.partition);
+    let mut end = partition.topic.len().min(NAME_BYTES_MAX - suffix.len());
+    while !partition.topic.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{suffix}", &partition.topic[..end])
+}
+
+fn parse_folder(name: &str) -> Option<TopicPartition> {
+    let (topic, digits) = name.rsplit_once('-')?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if topic.is_empty() || !is_number {
+        return None;
+    }
+    digits.parse().ok().map(|partition| TopicPartition::new(topic, partition))
+}
+
+/// The id in `partition.metadata`; `None` if it is missing or says something else, which is logged.
+fn read_topic_id(dir: &Path) -> Result<Option<TopicId>, StorageError> {
+    let path = dir.join(names::PARTITION_METADATA);
+    let content = match disk::read_small(&path, METADATA_BYTES_MAX) {
+        Ok(Some(content)) => content,
+        Ok(None) => return Ok(None),
+        Err(error @ StorageError::Damaged { .. }) => {
+            tracing::error!(%error, "a topic id cannot be read");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let text = String::from_utf8_lossy(&content);
+    let id =
+        text.lines().find_map(|line| line.strip_prefix("topic_id: ")).and_then(|id| id.trim().parse().ok());
+    if id.is_none() {
+        tracing::error!(path = %path.display(), "a topic id cannot be read");
+    }
+    Ok(id)
+}
