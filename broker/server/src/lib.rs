@@ -1,1 +1,9 @@
+//! The server side of Ottla: everything that speaks Kafka's protocol to clients, and the loops that drive the pure
+//! crates. Bytes go `net -> codec (guard first) -> dispatch -> handlers`, and answers the same way back.
 
+pub mod broker;
+pub mod codec;
+pub mod dispatch;
+pub mod guard;
+pub mod handlers;
+pub mod net;

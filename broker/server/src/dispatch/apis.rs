@@ -1,0 +1,73 @@
+//! The one table of the APIs that this broker serves. ApiVersions advertises it and the router is generated from it, so
+//! an API is listed exactly when its handler exists. Versions are those that the decoder knows.
+
+use kafka_protocol::messages::ApiKey;
+
+/// An API with the versions that are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Api {
+    pub key: ApiKey,
+    /// The first version that is advertised. For Produce it lies below `decoded_min`: librdkafka takes a broker without
+    /// Produce 0 for one of the oldest, and never sends it.
+    pub advertised_min: i16,
+    /// The first version that is decoded; below it a request ends the connection, as in Kafka.
+    pub decoded_min: i16,
+    pub max: i16,
+    /// A wait that may be given up when the client goes away, because nothing was changed on its behalf.
+    pub abandonable: bool,
+}
+
+/// Hands every served API to a macro: `Name key-versions => handler module, kind of answer;`.
+macro_rules! with_apis {
+    ($callback:ident) => {
+        $callback! {
+            ApiVersions 0..=4 => api_versions, response;
+        }
+    };
+}
+pub(super) use with_apis;
+
+macro_rules! table {
+    ($($name:ident $min:literal ..= $max:literal => $module:ident, $answer:ident;)*) => {
+        /// Every API that is served.
+        pub static APIS: &[Api] = &[$(api(ApiKey::$name, $min, $max)),*];
+    };
+}
+with_apis!(table);
+
+const fn api(key: ApiKey, decoded_min: i16, max: i16) -> Api {
+    Api {
+        key,
+        advertised_min: if matches!(key, ApiKey::Produce) { 0 } else { decoded_min },
+        decoded_min,
+        max,
+        abandonable: matches!(key, ApiKey::Fetch),
+    }
+}
+
+/// The entry of an API in `apis`, by its number on the wire.
+pub fn find(apis: &[Api], key: i16) -> Option<&Api> {
+    apis.iter().find(|api| api.key as i16 == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::schema_of;
+
+    #[test]
+    fn every_served_api_is_guarded_and_its_versions_can_be_decoded() {
+        for api in APIS {
+            assert!(schema_of(api.key).is_some(), "{:?} has no schema in the guard", api.key);
+            let versions = api.key.valid_versions();
+            assert_eq!((api.decoded_min, api.max), (versions.min, versions.max), "{:?}", api.key);
+        }
+    }
+
+    #[test]
+    fn every_api_is_listed_once() {
+        for (index, api) in APIS.iter().enumerate() {
+            assert!(APIS[..index].iter().all(|earlier| earlier.key != api.key), "{:?}", api.key);
+        }
+    }
+}

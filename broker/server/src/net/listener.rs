@@ -1,0 +1,208 @@
+//! Accepts connections on one address and starts a task for each. The server opens one per configured listener; all of
+//! them share a `Gate`, which counts connections. A lack of file descriptors costs new connections only.
+
+use super::connection::{Connection, Identity};
+use super::{ACCEPT_PAUSE, Budget, Limits};
+use crate::dispatch::Service;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+/// Counts the connections of a broker: at `max.connections` nobody is accepted until one ends, and who would exceed
+/// `max.connections.per.ip` is closed at once, both as in Kafka.
+#[derive(Debug)]
+pub struct Gate {
+    places: Arc<Semaphore>,
+    places_max: usize,
+    per_ip_max: usize,
+    by_ip: Mutex<HashMap<IpAddr, usize>>,
+    next_id: AtomicU64,
+}
+
+impl Gate {
+    /// Both bounds are at least 1; what exceeds the semaphore's range means no bound.
+    pub fn new(connections_max: usize, per_ip_max: usize) -> Arc<Self> {
+        let places_max = connections_max.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(places_max)),
+            places_max,
+            per_ip_max,
+            by_ip: Mutex::new(HashMap::new()),
+            next_id: AtomicU64::new(1),
+        })
+    }
+
+    /// Connections that are open.
+    pub fn open_count(&self) -> usize {
+        self.places_max - self.places.available_permits()
+    }
+
+    fn admit(self: &Arc<Self>, ip: IpAddr, place: OwnedSemaphorePermit) -> Option<Admission> {
+        let mut by_ip = self.by_ip.lock();
+        let count = by_ip.entry(ip).or_insert(0);
+        if *count >= self.per_ip_max {
+            return None;
+        }
+        *count += 1;
+        drop(by_ip);
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        Some(Admission { gate: Arc::clone(self), ip, id, _place: place })
+    }
+}
+
+/// A connection's right to exist; given back when dropped.
+struct Admission {
+    gate: Arc<Gate>,
+    ip: IpAddr,
+    id: u64,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut by_ip = self.gate.by_ip.lock();
+        if let Some(count) = by_ip.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                by_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+/// A bound address that is not yet accepted on.
+pub struct Listener {
+    name: Arc<str>,
+    address: SocketAddr,
+    socket: TcpListener,
+}
+
+impl Listener {
+    /// Binds `address`; port 0 picks a free one. Must be called within a tokio runtime.
+    pub fn bind(name: &str, address: SocketAddr, limits: &Limits) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        if let Some(bytes) = limits.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(limits.backlog).unwrap_or(i32::MAX))?;
+        let socket = TcpListener::from_std(socket.into())?;
+        Ok(Self { name: name.into(), address: socket.local_addr()?, socket })
+    }
+
+    /// The address with the port that was picked.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Accepts until `stop`. Connections run as tasks of `tasks`, and end with `stop` too.
+    pub async fn run<S: Service>(
+        self,
+        service: Arc<S>,
+        gate: Arc<Gate>,
+        budget: Arc<Budget>,
+        limits: Limits,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = self.accept(&gate) => accepted,
+            };
+            match accepted {
+                Ok((stream, peer, place)) => {
+                    let Some(admission) = gate.admit(peer.ip(), place) else {
+                        info!(%peer, listener = %self.name, "refused: max.connections.per.ip is reached");
+                        continue;
+                    };
+                    if let Err(error) = prepare(&stream, &limits) {
+                        debug!(%peer, %error, "the socket could not be set up");
+                        continue;
+                    }
+                    let identity = Identity { id: admission.id, peer, listener: Arc::clone(&self.name) };
+                    let connection = Connection::new(
+                        stream,
+                        Arc::clone(&service),
+                        identity,
+                        &limits,
+                        Arc::clone(&budget),
+                        stop.clone(),
+                    );
+                    tasks.spawn(serve(connection, Arc::clone(&service), admission));
+                }
+                Err(error) if is_of_one_connection(&error) => {
+                    debug!(%error, "a connection ended before it began")
+                }
+                Err(error) => {
+                    warn!(listener = %self.name, %error, "no new connections for a moment");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(&self, gate: &Gate) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&gate.places).acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, peer) = self.socket.accept().await?;
+        Ok((stream, peer, place))
+    }
+}
+
+async fn serve<S: Service>(connection: Connection<S>, service: Arc<S>, admission: Admission) {
+    service.connections_open(admission.gate.open_count());
+    let (id, peer) = (admission.id, admission.ip);
+    let end = connection.run().await;
+    if end.is_clients_fault() {
+        warn!(connection = id, %peer, reason = %end, "closed a connection");
+    } else {
+        debug!(connection = id, %peer, reason = %end, "closed a connection");
+    }
+    let gate = Arc::clone(&admission.gate);
+    drop(admission);
+    service.connections_open(gate.open_count());
+}
+
+fn prepare(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    match limits.send_buffer_bytes {
+        Some(bytes) => SockRef::from(stream).set_send_buffer_size(bytes),
+        None => Ok(()),
+    }
+}
+
+/// Errors of `accept` that concern the connection, not the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied)
+}
+
+/// Raises the process's soft limit of open files to its hard one, since each partition and connection takes some.
+/// Returns the limit in force; none when there is no limit.
+pub fn raise_open_files_limit() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            warn!(%error, "the limit of open files stays as it is");
+            limit.current
+        }
+    }
+}
