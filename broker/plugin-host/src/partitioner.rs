@@ -168,7 +168,8 @@ impl Partitioner {
             return Ok(());
         }
         self.breaker.lock().admit(Instant::now()).map_err(|retry_after| {
-            let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
+            // Rounded up: a caller that waits this long is let through.
+            let retry_after_ms = retry_after.as_nanos().div_ceil(1_000_000) as u64;
             CallError::BreakerOpen { retry_after_ms }
         })
     }
