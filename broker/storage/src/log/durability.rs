@@ -182,7 +182,7 @@ impl Log {
     ///
     /// # Errors
     /// Those of the disk: then the stop must not be noted as clean.
-    pub fn close_clean(mut self, now_ms: i64) -> Result<(), StorageError> {
+    pub fn close_clean(&mut self, now_ms: i64) -> Result<(), StorageError> {
         self.active_mut().index_time();
         self.flush(now_ms)?;
         if self.saved.newest != Some(self.log_end) || !self.producers.is_empty() {

@@ -72,7 +72,8 @@ const NO_BATCH: BatchMeta = BatchMeta {
 };
 
 impl ProducerEntry {
-    pub(crate) fn new(producer_id: i64) -> ProducerEntry {
+    /// A producer of which nothing is known yet.
+    pub fn new(producer_id: i64) -> ProducerEntry {
         ProducerEntry {
             producer_id,
             producer_epoch: -1,
@@ -99,7 +100,11 @@ impl ProducerEntry {
         self.last().map_or(-1, |batch| batch.last_sequence)
     }
 
-    pub(crate) fn check(&self, header: &Header) -> Result<Checked, SequenceError> {
+    /// Judges a client's batch by this entry alone, after Kafka's rules. Changes nothing.
+    ///
+    /// # Errors
+    /// Why it may not be appended.
+    pub fn check(&self, header: &Header) -> Result<Checked, SequenceError> {
         let Header { producer_id, producer_epoch, base_sequence: sequence, .. } = *header;
         let current_epoch = self.producer_epoch;
         if producer_epoch == current_epoch

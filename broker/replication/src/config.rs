@@ -1,0 +1,44 @@
+//! What one partition does, as its topic's configs say: plain values, swapped whole when the configs change. The
+//! server derives it from the metadata image; a change holds from the next batch on.
+
+use ottla_model::batch::{Compression, TimestampType};
+use ottla_storage::LogConfig;
+
+/// The settings of a partition. Sizes in bytes, times in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionConfig {
+    pub log: LogConfig,
+    /// `max.message.bytes`: the largest batch that a client may send, as it is sent.
+    pub max_message_bytes: usize,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`: how far a record's time may lie behind the broker's.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far it may lie ahead.
+    pub timestamp_after_max_ms: i64,
+    /// `min.insync.replicas`.
+    pub min_insync_replicas: u32,
+    /// `compression.type`, `None` for `producer`: the codec and its level.
+    pub compression: Option<(Compression, Option<i32>)>,
+    /// Whether `cleanup.policy` compacts: then each record needs a key.
+    pub compacted: bool,
+    /// `ottla.lane.bytes`: how much a lane holds before it refuses batches.
+    pub lane_bytes: u64,
+}
+
+impl Default for PartitionConfig {
+    /// Kafka's defaults, and the lane's.
+    fn default() -> PartitionConfig {
+        PartitionConfig {
+            log: LogConfig::default(),
+            max_message_bytes: ottla_model::bounds::MESSAGE_BYTES_MAX_DEFAULT as usize,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 3_600_000,
+            min_insync_replicas: 1,
+            compression: None,
+            compacted: false,
+            lane_bytes: crate::bounds::LANE_BYTES_DEFAULT,
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! One partition at its leader: the log, the lane beside it, the in-sync replicas and the high watermark, behind one
+//! short lock. Handlers append to it and read from it, forwarders of other lanes append to it too, and the server's
+//! upkeep calls it now and then. `log_start <= high_watermark <= log_end` always holds, and answers follow the
+//! watermark.
+
+mod append;
+mod forward;
+mod read;
+mod upkeep;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use ottla_model::error::{ErrorCode, KafkaError};
+use ottla_model::ids::{BrokerId, TopicId, TopicPartition};
+use ottla_storage::{Log, Open, Recovery, StorageError};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub use append::{Acks, Enqueued, Screened};
+pub use read::{Isolation, ReadInfo};
+pub use upkeep::{LaneStatus, Upkeep};
+
+use crate::commit::{CommitQueue, CommitSender};
+use crate::config::PartitionConfig;
+use crate::destinations::Destinations;
+use crate::lane::destination::DestinationLanes;
+use crate::lane::position::{MarkedFields, decode};
+use crate::lane::{Lane, LaneRecovery};
+use crate::replicas::{InSyncReplicas, Reached};
+use crate::waiters::Watchers;
+
+/// What it takes to open a partition as its leader.
+pub struct OpenPartition {
+    /// The partition's folder; created if it is missing. The lane lies in its sub-folder `lane`.
+    pub dir: PathBuf,
+    pub topic_partition: TopicPartition,
+    pub topic_id: TopicId,
+    /// This broker.
+    pub broker: BrokerId,
+    /// The epoch that the metadata gives this start of the leader. If the log has seen it or a later one, the next
+    /// one above is taken: each start has an epoch of its own.
+    pub leader_epoch: i32,
+    pub config: PartitionConfig,
+    /// What the folder's checkpoints say of the log.
+    pub open: Open,
+    pub destinations: Arc<dyn Destinations>,
+}
+
+/// What opening a partition found.
+#[derive(Debug)]
+pub struct PartitionRecovery {
+    pub log: Recovery,
+    /// None if there is no lane.
+    pub lane: Option<LaneRecovery>,
+}
+
+/// A partition that this broker leads.
+pub struct Partition {
+    me: Weak<Partition>,
+    topic_partition: TopicPartition,
+    topic_id: TopicId,
+    dir: PathBuf,
+    config: ArcSwap<PartitionConfig>,
+    destinations: Arc<dyn Destinations>,
+    pub(crate) state: Mutex<State>,
+    watchers: Watchers,
+    /// Wakes the forwarder: something was appended to the lane, or the partition closed.
+    pub(crate) lane_wake: Notify,
+    /// A segment was rolled, so the one before it should reach the disk.
+    flush_wanted: AtomicBool,
+}
+
+/// What the lock guards.
+pub(crate) struct State {
+    pub log: Log,
+    pub lane: Option<Lane>,
+    pub leader_epoch: i32,
+    pub replicas: InSyncReplicas,
+    pub high_watermark: i64,
+    /// What the lanes of this topic have forwarded here.
+    pub received: DestinationLanes,
+    /// Answers that wait for the commit point.
+    pub commits: CommitQueue,
+    /// Everything below it must be on the disk before it is answered; 0 if no flush is asked for.
+    pub flush_before_answer: i64,
+    pub flushing: bool,
+    pub closed: bool,
+}
+
+impl Partition {
+    /// Opens log and lane and begins to lead. The lane is cut, before the new epoch begins, at the first entry that
+    /// was appended when the log held more than it holds now.
+    ///
+    /// # Errors
+    /// Those of the disk, and a lane that this version cannot read.
+    pub fn open(options: OpenPartition) -> Result<(Arc<Partition>, PartitionRecovery), StorageError> {
+        let OpenPartition {
+            dir,
+            topic_partition,
+            topic_id,
+            broker,
+            leader_epoch,
+            config,
+            open,
+            destinations,
+        } = options;
+        let (mut log, recovery) = Log::open(&dir, config.log, open)?;
+        let lane = Lane::open_existing(&dir, &config, &log, open)?;
+        let latest = |log: &Log| log.epochs().latest().map_or(-1, |entry| entry.epoch);
+        let known = latest(&log).max(lane.as_ref().map_or(-1, |(lane, _)| latest(&lane.log)));
+        let leader_epoch = leader_epoch.max(known.saturating_add(1));
+        log.begin_epoch(leader_epoch)?;
+        let (mut lane, lane_recovery) = lane.unzip();
+        if let Some(lane) = &mut lane {
+            lane.begin_epoch(leader_epoch)?;
+        }
+        let lane_end = lane.as_ref().map_or(0, |lane| lane.log.end_offset());
+        let reached = Reached { log_end: log.end_offset(), lane_end };
+        let state = State {
+            leader_epoch,
+            replicas: InSyncReplicas::new(broker, reached),
+            high_watermark: log.start_offset(),
+            received: received_by(&log),
+            commits: CommitQueue::default(),
+            flush_before_answer: 0,
+            flushing: false,
+            closed: false,
+            log,
+            lane,
+        };
+        let partition = Arc::new_cyclic(|me| Partition {
+            me: Weak::clone(me),
+            topic_partition,
+            topic_id,
+            dir,
+            config: ArcSwap::from_pointee(config),
+            destinations,
+            state: Mutex::new(state),
+            watchers: Watchers::default(),
+            lane_wake: Notify::new(),
+            flush_wanted: AtomicBool::new(false),
+        });
+        let has_lane = {
+            let mut state = partition.state.lock();
+            state.advance_watermark();
+            state.lane.is_some()
+        };
+        if has_lane {
+            partition.destinations.start_forwarder(Arc::clone(&partition));
+        }
+        Ok((partition, PartitionRecovery { log: recovery, lane: lane_recovery }))
+    }
+
+    /// Topic and index.
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.topic_partition
+    }
+
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Arc<PartitionConfig> {
+        self.config.load_full()
+    }
+
+    /// Takes over changed settings; they hold from the next batch on.
+    pub fn set_config(&self, config: PartitionConfig) {
+        let mut state = self.state.lock();
+        state.log.set_config(config.log);
+        if let Some(lane) = &mut state.lane {
+            lane.set_config(&config);
+        }
+        self.config.store(Arc::new(config));
+    }
+
+    /// The epoch of this leader.
+    pub fn leader_epoch(&self) -> i32 {
+        self.state.lock().leader_epoch
+    }
+
+    /// The in-sync replicas.
+    pub fn in_sync_replicas(&self) -> Vec<BrokerId> {
+        self.state.lock().replicas.brokers().collect()
+    }
+
+    /// Whether this broker still leads the partition.
+    pub fn is_open(&self) -> bool {
+        !self.state.lock().closed
+    }
+
+    /// Stops leading: whoever waits for an answer gets NOT_LEADER_OR_FOLLOWER, fetches are woken, and nothing is
+    /// appended any more. The files stay.
+    pub fn resign(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.commits.fail(ErrorCode::NotLeaderOrFollower);
+        let waiting: Vec<CommitSender> =
+            state.lane.as_mut().map(|lane| lane.forwarder.ledger.take_waiters()).unwrap_or_default();
+        drop(state);
+        for sender in waiting {
+            let _ = sender.send(Err(ErrorCode::NotLeaderOrFollower));
+        }
+        self.watchers.wake_all();
+        // A permit is kept if the forwarder is not waiting just now.
+        self.lane_wake.notify_one();
+    }
+
+    pub(crate) fn destinations(&self) -> &Arc<dyn Destinations> {
+        &self.destinations
+    }
+
+    pub(crate) fn flush_wanted(&self) {
+        self.flush_wanted.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The lanes' positions, as the log's own recovery found them in batches and beside snapshots.
+fn received_by(log: &Log) -> DestinationLanes {
+    let mut received = DestinationLanes::default();
+    for (_, mark) in log.producers().lanes() {
+        let fields = MarkedFields {
+            producer_id: mark.producer_id,
+            producer_epoch: mark.producer_epoch,
+            base_sequence: mark.base_sequence,
+        };
+        if let Some((ingress, position)) = decode(fields) {
+            received.appended(ingress, position, mark.last_offset + 1);
+        }
+    }
+    received
+}
+
+impl State {
+    /// Refuses work for a partition that this broker no longer leads.
+    pub fn ensure_leading(&self) -> Result<(), KafkaError> {
+        if self.closed {
+            return Err(KafkaError::new(
+                ErrorCode::NotLeaderOrFollower,
+                "this broker no longer leads the partition: fetch the metadata again",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Takes note of the leader's own ends, and moves the watermarks to what all in-sync replicas have reached.
+    /// Everything that waits for a watermark goes through here, whoever moved it. Returns by how many offsets the
+    /// high watermark moved.
+    pub fn advance_watermark(&mut self) -> i64 {
+        let lane_end = self.lane.as_ref().map_or(0, |lane| lane.log.end_offset());
+        self.replicas.leader_reached(Reached { log_end: self.log.end_offset(), lane_end });
+        let reached = self.replicas.watermarks();
+        let before = self.high_watermark;
+        // A watermark never goes back while this leader leads.
+        self.high_watermark = before.max(reached.log_end);
+        if let Some(lane) = &mut self.lane {
+            lane.forwarder.on_watermarks(reached.lane_end, self.high_watermark);
+        }
+        if self.high_watermark > before || !self.commits.is_empty() {
+            self.release_commits();
+        }
+        self.high_watermark - before
+    }
+
+    /// Releases what waits for the commit point.
+    pub fn release_commits(&mut self) {
+        let point = self.commit_point();
+        self.commits.release(point);
+        self.received.advance_watermark(point);
+    }
+
+    /// Batches that end at or before it may be answered: they are under the high watermark and, where a flush was
+    /// asked for, on the disk.
+    pub fn commit_point(&self) -> i64 {
+        let flushed = self.log.recovery_point();
+        if flushed >= self.flush_before_answer {
+            self.high_watermark
+        } else {
+            self.high_watermark.min(flushed)
+        }
+    }
+}

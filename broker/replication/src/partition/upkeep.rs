@@ -1,0 +1,279 @@
+//! What a partition needs now and then: flushes, retention, expiry, trimming, an orderly end; and the small steps
+//! that the forwarder's driver takes under the partition's lock. The server calls `tick` from one of its loops.
+
+use std::sync::atomic::Ordering;
+
+use ottla_model::batch::Batches;
+use ottla_model::error::{ErrorCode, KafkaError};
+use ottla_model::ids::RECEIPT_OFFSET_BASE;
+use ottla_storage::{Deleted, Slice, StorageError};
+
+use super::Partition;
+use crate::commit::CommitSender;
+use crate::error::storage_error;
+use crate::failpoint;
+use crate::lane::entry::Entry;
+use crate::lane::forwarder::{BuiltPart, Effect, Forwarder, ForwarderStats};
+use crate::lane::ledger::ProducerKey;
+use crate::lane::position::Position;
+use crate::lane::receipt::Receipt;
+
+/// What a tick did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    pub deleted: Deleted,
+    /// True if the caller should call [`Partition::flush`] on a thread that may block.
+    pub flush_wanted: bool,
+}
+
+/// A lane from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneStatus {
+    pub start_offset: i64,
+    pub end_offset: i64,
+    /// Bytes of the lane's segments.
+    pub size_bytes: u64,
+    /// Bytes and batches that are not resolved, or lie behind one that is not.
+    pub unresolved_bytes: u64,
+    pub unresolved_batches: u64,
+    pub forwarder: ForwarderStats,
+}
+
+impl Partition {
+    /// Deletes what retention no longer keeps and expires producers. Producers with something unresolved in the
+    /// lane stay.
+    ///
+    /// # Errors
+    /// Those of the disk; the next call tries again.
+    pub fn tick(&self, now_ms: i64) -> Result<Upkeep, StorageError> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.closed {
+            return Ok(Upkeep::default());
+        }
+        let deleted = state.log.delete_old_segments(now_ms, state.high_watermark)?;
+        state.log.remove_deleted(now_ms)?;
+        let expiration_ms = state.log.config().producer_expiration_ms;
+        let ledger = state.lane.as_ref().map(|lane| &lane.forwarder.ledger);
+        let is_busy =
+            |producer_id: i64| ledger.is_some_and(|ledger| ledger.is_busy(ProducerKey::Id(producer_id)));
+        state.log.producers_mut().expire(now_ms, expiration_ms, is_busy);
+        if let Some(lane) = &mut state.lane {
+            let ledger = &lane.forwarder.ledger;
+            lane.windows
+                .expire(now_ms, expiration_ms, |producer_id| ledger.is_busy(ProducerKey::Id(producer_id)));
+            lane.log.remove_deleted(now_ms)?;
+        }
+        let flush_due = state.log.flush_due(now_ms);
+        let flush_wanted = self.flush_wanted.swap(false, Ordering::Relaxed) || flush_due;
+        Ok(Upkeep { deleted, flush_wanted })
+    }
+
+    /// Moves the log's start up to `offset`, -1 for the high watermark (DeleteRecords). Nothing in the lane is
+    /// touched. Returns the new start.
+    ///
+    /// # Errors
+    /// OFFSET_OUT_OF_RANGE above the high watermark or below the start.
+    pub fn delete_records_before(&self, offset: i64) -> Result<i64, KafkaError> {
+        let mut state = self.state.lock();
+        state.ensure_leading()?;
+        let target = if offset == -1 { state.high_watermark } else { offset };
+        if target > state.high_watermark || target < 0 {
+            return Err(KafkaError::new(
+                ErrorCode::OffsetOutOfRange,
+                format!("records can be deleted up to the high watermark {}", state.high_watermark),
+            ));
+        }
+        state.log.advance_start(target).map_err(|error| storage_error(&error))
+    }
+
+    /// Makes everything appended so far durable, and answers what waited for it. Blocks for as long as the disk
+    /// takes; the lock is held only before and after.
+    ///
+    /// # Errors
+    /// Those of the disk; the log is offline then, and whoever waits is told.
+    pub fn flush(&self, now_ms: i64) -> Result<(), StorageError> {
+        let task = self.state.lock().log.prepare_flush()?;
+        let result = task.run();
+        let mut state = self.state.lock();
+        match result {
+            Ok(flushed) => {
+                state.log.complete_flush(flushed, now_ms);
+                state.release_commits();
+                Ok(())
+            }
+            Err(error) => {
+                state.log.flush_failed(&error);
+                state.commits.fail(ErrorCode::KafkaStorageError);
+                Err(error)
+            }
+        }
+    }
+
+    /// Flushes until nothing waits for a flush. What came meanwhile is taken along, so many appends share one sync.
+    pub(super) fn flush_in_background(&self, now_ms: i64) {
+        let Some(me) = self.me.upgrade() else { return };
+        let work = move || {
+            loop {
+                let result = me.flush(now_ms);
+                let mut state = me.state.lock();
+                let is_behind = state.flush_before_answer > state.log.recovery_point();
+                if result.is_err() || !is_behind || state.closed {
+                    state.flushing = false;
+                    break;
+                }
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Err(_no_runtime) => work(),
+        }
+    }
+
+    /// Where log start and recovery point stand, for the folder's checkpoints.
+    pub fn checkpoint(&self) -> (i64, i64) {
+        let state = self.state.lock();
+        (state.log.start_offset(), state.log.recovery_point())
+    }
+
+    /// Saves what a restart would otherwise have to replay. Each minute, say, after a flush.
+    ///
+    /// # Errors
+    /// Those of the disk; what was saved before stays.
+    pub fn save_producers(&self) -> Result<(), StorageError> {
+        self.state.lock().log.save_producers()
+    }
+
+    /// Resigns and flushes everything, so that the next start need not recover. Blocks for as long as the disk
+    /// takes.
+    ///
+    /// # Errors
+    /// Those of the disk: the stop must not be noted as clean then.
+    pub fn close(&self, now_ms: i64) -> Result<(), StorageError> {
+        self.resign();
+        let mut state = self.state.lock();
+        if let Some(lane) = &mut state.lane {
+            lane.log.close_clean(now_ms)?;
+        }
+        state.log.close_clean(now_ms)
+    }
+
+    /// How the lane stands; `None` if there is none.
+    pub fn lane_status(&self) -> Option<LaneStatus> {
+        let state = self.state.lock();
+        state.lane.as_ref().map(|lane| LaneStatus {
+            start_offset: lane.log.start_offset(),
+            end_offset: lane.log.end_offset(),
+            size_bytes: lane.log.size_bytes(),
+            unresolved_bytes: lane.forwarder.ledger.owed_bytes(),
+            unresolved_batches: lane.forwarder.ledger.owed_entries() as u64,
+            forwarder: lane.forwarder.stats(),
+        })
+    }
+
+    /// What a receipt, an offset of 2^48 or more, stands for; `None` if the lane does not hold it (any more).
+    ///
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR.
+    pub fn resolve_receipt(&self, receipt: i64) -> Result<Option<Receipt>, KafkaError> {
+        let Some(offset) = receipt.checked_sub(RECEIPT_OFFSET_BASE).filter(|offset| *offset >= 0) else {
+            return Ok(None);
+        };
+        let slice = {
+            let state = self.state.lock();
+            let Some(lane) = &state.lane else { return Ok(None) };
+            if offset < lane.log.start_offset() || offset >= lane.log.end_offset() {
+                return Ok(None);
+            }
+            lane.log.read(offset, 1, lane.log.end_offset(), true).map_err(|error| storage_error(&error))?
+        };
+        let mut bytes = Vec::new();
+        slice.read_into(&mut bytes).map_err(|error| {
+            KafkaError::new(ErrorCode::KafkaStorageError, format!("the lane cannot be read: {error}"))
+        })?;
+        let Some(Ok((outer, batch))) = Batches::new(&bytes).next() else { return Ok(None) };
+        let Ok(Entry::Batch(entry)) = Entry::decode(outer, batch) else { return Ok(None) };
+        let record_index = (offset - outer.base_offset) as u32;
+        let destinations = entry.head.decision.destinations;
+        let Some(partition) = destinations.destination_of(record_index) else { return Ok(None) };
+        let is_unresolved = {
+            let state = self.state.lock();
+            state.lane.as_ref().is_some_and(|lane| lane.forwarder.ledger.is_unresolved(outer.base_offset))
+        };
+        Ok(Some(Receipt {
+            partition,
+            record_index,
+            lane_offset: outer.base_offset,
+            destinations,
+            digest: entry.head.decision.digest,
+            producer_id: entry.inner.producer_id,
+            base_sequence: entry.inner.base_sequence,
+            is_resolved: !is_unresolved,
+        }))
+    }
+
+    pub(crate) fn next_effect(&self) -> Option<Effect> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return None;
+        }
+        state.lane.as_mut()?.forwarder.next_effect()
+    }
+
+    pub(crate) fn on_built(&self, parts: &[BuiltPart]) -> Vec<Option<Option<Position>>> {
+        let mut state = self.state.lock();
+        state.lane.as_mut().map(|lane| lane.forwarder.on_built(parts)).unwrap_or_default()
+    }
+
+    /// Tells the forwarder something, and sends the answers that this releases.
+    pub(crate) fn on_lane_event(&self, tell: impl FnOnce(&mut Forwarder<CommitSender>)) {
+        let mut state = self.state.lock();
+        let Some(lane) = &mut state.lane else { return };
+        tell(&mut lane.forwarder);
+        let answers = lane.forwarder.ledger.take_answers();
+        drop(state);
+        if answers.is_empty() {
+            return;
+        }
+        failpoint::hit("after-parts-before-answer");
+        for sender in answers {
+            // Whoever no longer listens has timed out.
+            let _ = sender.send(Ok(()));
+        }
+    }
+
+    pub(crate) fn read_lane(&self, from: i64, to: i64, max_bytes: usize) -> Result<Slice, StorageError> {
+        let state = self.state.lock();
+        match &state.lane {
+            Some(lane) => lane.log.read(from, max_bytes, to, true),
+            None => Ok(Slice::empty(from)),
+        }
+    }
+
+    pub(crate) fn lane_backlog(&self) -> u64 {
+        self.state.lock().lane.as_ref().map_or(0, |lane| lane.forwarder.ledger.owed_bytes())
+    }
+
+    pub(crate) fn trim_lane(&self) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let (leader_epoch, closed) = (state.leader_epoch, state.closed);
+        let watermark = state.replicas.watermarks().lane_end;
+        let Some(lane) = state.lane.as_mut().filter(|_| !closed) else { return };
+        // Times in a lane are the broker's; the newest entry's is young enough for expiry and trash.
+        let now_ms = lane.last_append_ms;
+        let result = lane.trim(leader_epoch, watermark, now_ms);
+        match result {
+            Ok(true) => {
+                state.advance_watermark();
+                // A permit for the second half, the deletion.
+                self.lane_wake.notify_one();
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(
+                partition = %self.topic_partition, %error,
+                "the lane could not be trimmed; trying again after the next append"
+            ),
+        }
+    }
+}
