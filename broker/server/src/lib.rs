@@ -6,4 +6,5 @@ pub mod codec;
 pub mod dispatch;
 pub mod guard;
 pub mod handlers;
+pub mod metadata;
 pub mod net;

@@ -60,7 +60,8 @@ impl Journal {
     /// Adds the entry after the last one. It survives a crash once [`Journal::flush`] has returned.
     pub(super) fn append(&mut self, index: u64, term: u64, entry: &[u8]) -> io::Result<()> {
         if index != self.end() {
-            let message = format!("entry {index} does not follow the metadata log, which ends at {}", self.end());
+            let message =
+                format!("entry {index} does not follow the metadata log, which ends at {}", self.end());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let epoch = i32::try_from(term).map_err(io::Error::other)?;
@@ -138,7 +139,10 @@ fn value(index: i64, batch: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn damaged(index: i64, reason: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("entry {index} of the metadata log is damaged: {reason}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("entry {index} of the metadata log is damaged: {reason}"),
+    )
 }
 
 #[cfg(test)]
@@ -215,7 +219,8 @@ mod tests {
         let before = journal.bytes();
         journal.purge(20).unwrap();
         assert!(journal.bytes() < before / 2, "{} of {before} bytes are left", journal.bytes());
-        let on_disk: u64 = fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
+        let on_disk: u64 =
+            fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
         assert!(on_disk < before / 2 + (1 << 20), "{on_disk} of {before} bytes are left on disk");
     }
 }

@@ -112,7 +112,8 @@ impl Log {
                 io::Error::new(io::ErrorKind::InvalidData, message)
             })?;
             if entry.log_id.index != index {
-                let message = format!("entry {index} of the metadata log says that it is {}", entry.log_id.index);
+                let message =
+                    format!("entry {index} of the metadata log says that it is {}", entry.log_id.index);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
             entries.push(entry);
@@ -157,7 +158,9 @@ impl RaftLogReader<TypeConfig> for LogStore {
             Bound::Excluded(at) => *at,
             Bound::Unbounded => u64::MAX,
         };
-        self.with(move |log| log.read(from, to)).await.map_err(|error| StorageIOError::read_logs(&error).into())
+        self.with(move |log| log.read(from, to))
+            .await
+            .map_err(|error| StorageIOError::read_logs(&error).into())
     }
 }
 
@@ -184,7 +187,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(self.log.lock().state.vote())
     }
 
-    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError<u64>>
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: LogFlushed<TypeConfig>,
+    ) -> Result<(), StorageError<u64>>
     where
         I: IntoIterator<Item = Entry<TypeConfig>> + OptionalSend,
         I::IntoIter: OptionalSend,
@@ -210,6 +217,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId<u64>) -> Result<(), StorageError<u64>> {
-        self.with(move |log| log.purge(log_id)).await.map_err(|error| StorageIOError::write_logs(&error).into())
+        self.with(move |log| log.purge(log_id))
+            .await
+            .map_err(|error| StorageIOError::write_logs(&error).into())
     }
 }

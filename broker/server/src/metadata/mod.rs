@@ -195,9 +195,7 @@ impl Metadata {
         let bytes = serde_json::to_vec(&command)
             .map_err(|error| KafkaError::new(ErrorCode::UnknownServerError, error.to_string()))?
             .len();
-        command
-            .check_bounds(bytes)
-            .map_err(|reason| KafkaError::new(ErrorCode::PolicyViolation, reason))?;
+        command.check_bounds(bytes).map_err(|reason| KafkaError::new(ErrorCode::PolicyViolation, reason))?;
         match self.raft.client_write(command).await {
             Ok(response) => Ok(response.data),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
@@ -253,8 +251,7 @@ async fn lead(node_id: BrokerId, log: LogStore, machine: StateMachine) -> Result
     };
     let config = Arc::new(config.validate().map_err(|error| error.to_string())?);
     let id = u64::try_from(node_id).map_err(|_| format!("node.id {node_id} is negative"))?;
-    let raft =
-        Raft::new(id, config, SingleVoter, log, machine).await.map_err(|error| error.to_string())?;
+    let raft = Raft::new(id, config, SingleVoter, log, machine).await.map_err(|error| error.to_string())?;
     if !raft.is_initialized().await.map_err(|error| error.to_string())? {
         let voters = BTreeMap::from([(id, BasicNode::default())]);
         raft.initialize(voters).await.map_err(|error| error.to_string())?;
@@ -263,7 +260,9 @@ async fn lead(node_id: BrokerId, log: LogStore, machine: StateMachine) -> Result
     }
     let wait = raft.wait(Some(Duration::from_millis(LEADERSHIP_WAIT_MS)));
     wait.current_leader(id, "the only voter leads").await.map_err(|error| {
-        format!("node {id} does not become the leader of its quorum ({error}); was node.id another one before?")
+        format!(
+            "node {id} does not become the leader of its quorum ({error}); was node.id another one before?"
+        )
     })?;
     Ok(raft)
 }

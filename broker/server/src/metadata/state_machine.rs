@@ -185,11 +185,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
 fn described(position: Position, content: Vec<u8>) -> Snapshot<TypeConfig> {
     let snapshot_id = position.last_log_id.map_or("empty".to_owned(), |id| id.to_string());
-    let meta = SnapshotMeta {
-        last_log_id: position.last_log_id,
-        last_membership: position.membership,
-        snapshot_id,
-    };
+    let meta =
+        SnapshotMeta { last_log_id: position.last_log_id, last_membership: position.membership, snapshot_id };
     Snapshot { meta, snapshot: Box::new(Cursor::new(content)) }
 }
 

@@ -44,7 +44,11 @@ fn options(log_dir: &Path) -> Options {
     }
 }
 
-fn create(image: &Image, name: &str, configs: &[(String, Option<String>)]) -> Result<(Vec<Record>, TopicId), KafkaError> {
+fn create(
+    image: &Image,
+    name: &str,
+    configs: &[(String, Option<String>)],
+) -> Result<(Vec<Record>, TopicId), KafkaError> {
     let topic = NewTopic {
         name,
         id: TopicId::random(),
