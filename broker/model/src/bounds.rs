@@ -22,7 +22,7 @@ pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
 pub const DECOMPRESSION_RATIO_MAX: usize = 2048;
 
 /// Up to here any ratio is fine: a few constant records compress to almost nothing.
-pub const DECOMPRESSION_RATIO_FREE_BYTES: usize = 1 << 20;
+pub const DECOMPRESSION_RATIO_FREE_BYTES: usize = 8 << 20;
 
 /// Producer batches per producer and partition whose repetition is recognised, as in Kafka.
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;
