@@ -87,6 +87,7 @@ fn builds(criterion: &mut Criterion) {
             bench.iter_batched(
                 || Builder::new(codec),
                 |mut builder| {
+                    builder.reserve(plain.len());
                     for record in Records::new(&plain[HEADER_BYTES..], header.record_count).expect("built") {
                         builder.append_record(&header, &record.expect("built")).expect("small");
                     }

@@ -11,6 +11,9 @@ use super::varint::{VARLONG_BYTES_MAX, size_of, write_i32, write_i64};
 use crate::bounds::BATCH_BYTES_MAX;
 use crate::ids::{NO_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP};
 
+/// A varint of 32 bits.
+const RECORD_LENGTH_BYTES_MAX: usize = 5;
+
 /// The producer fields of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Producer {
@@ -98,6 +101,11 @@ impl Builder {
         self
     }
 
+    /// Makes room for that many bytes of encoded records, where the caller knows how much is to come.
+    pub fn reserve(&mut self, record_bytes: usize) {
+        self.bytes.reserve(record_bytes.min(BATCH_BYTES_MAX));
+    }
+
     pub fn count(&self) -> u32 {
         self.count
     }
@@ -114,7 +122,7 @@ impl Builder {
     /// The largest size after a record with a body of that many bytes.
     pub fn size_bytes_with(&self, body_bytes: usize) -> usize {
         // A length, the attributes and two deltas stand before the body.
-        self.bytes.len() + 5 + 1 + VARLONG_BYTES_MAX + 5 + body_bytes
+        self.bytes.len() + RECORD_LENGTH_BYTES_MAX + 1 + VARLONG_BYTES_MAX + 5 + body_bytes
     }
 
     /// Adds a record at the next offset. `timestamp` is in milliseconds since 1970, or -1 for none.
@@ -212,6 +220,7 @@ impl Builder {
         self.max_timestamp = if self.count == 0 { timestamp } else { self.max_timestamp.max(timestamp) };
         let timestamp_delta = timestamp.wrapping_sub(base);
         let length = 1 + size_of(timestamp_delta) + size_of(i64::from(offset_delta)) + body_bytes;
+        self.bytes.reserve(length + RECORD_LENGTH_BYTES_MAX);
         write_i64(&mut self.bytes, length as i64);
         self.bytes.push(attributes as u8);
         write_i64(&mut self.bytes, timestamp_delta);

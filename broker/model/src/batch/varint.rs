@@ -80,8 +80,20 @@ pub fn write_i32(to: &mut Vec<u8>, value: i32) {
     write_i64(to, i64::from(value));
 }
 
+#[inline(always)]
 pub fn write_i64(to: &mut Vec<u8>, value: i64) {
-    let mut raw = ((value << 1) ^ (value >> 63)) as u64;
+    let raw = ((value << 1) ^ (value >> 63)) as u64;
+    if raw < 0x80 {
+        to.push(raw as u8);
+    } else if raw < 0x4000 {
+        to.extend_from_slice(&[raw as u8 | 0x80, (raw >> 7) as u8]);
+    } else {
+        write_long(to, raw);
+    }
+}
+
+#[inline(never)]
+fn write_long(to: &mut Vec<u8>, mut raw: u64) {
     while raw >= 0x80 {
         to.push(raw as u8 | 0x80);
         raw >>= 7;
