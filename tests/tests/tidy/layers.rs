@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
     // The vocabulary is everyone's.
     ("broker/cli", "ottla", &["ottla-server", "ottla-client", "ottla-model"]),
     ("plugin-sdk/rust", "ottla-plugin", &[]),
+    ("plugin-sdk/componentize", "ottla-componentize", &[]),
 ];
 
 /// Folders whose crates see the SDK only.

@@ -6,7 +6,7 @@ use crate::source::{Source, within};
 const LINES_MAX: usize = 600;
 
 /// Written by a program, and read by nobody.
-const GENERATED: &[&str] = &["plugin-sdk/rust/src/bindings.rs"];
+const GENERATED: &[&str] = &["plugin-sdk/rust/src/bindings"];
 
 /// Put together here, so that this file does not hold them.
 const UNFINISHED: &[&str] =
@@ -47,7 +47,8 @@ mod tests {
         let (fits, long) = ("\n".repeat(LINES_MAX), "\n".repeat(LINES_MAX + 1));
         assert_eq!(length_violations(&parse(&[("broker/model/src/a.rs", &fits)])), [""; 0]);
         assert_eq!(length_violations(&parse(&[("broker/model/src/a.rs", &long)])).len(), 1);
-        assert_eq!(length_violations(&parse(&[(GENERATED[0], &long)])), [""; 0]);
+        let generated = format!("{}/a.rs", GENERATED[0]);
+        assert_eq!(length_violations(&parse(&[(generated.as_str(), long.as_str())])), [""; 0]);
     }
 
     #[test]

@@ -8,7 +8,6 @@ mod check;
 mod plugin;
 mod topic;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_model::ids::{BrokerId, TopicId};
@@ -19,10 +18,7 @@ use crate::record::{BrokerRecord, ConfigOwner};
 
 pub use apply::ApplyError;
 pub use plugin::{Plugin, PluginVersion};
-pub use topic::{Switch, Topic};
-
-/// Names and values of one owner's configs.
-pub type Configs = BTreeMap<String, String>;
+pub use topic::{Configs, Switch, Topic};
 
 /// All metadata after some number of records.
 #[derive(Clone, Debug, PartialEq)]

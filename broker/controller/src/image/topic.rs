@@ -1,11 +1,14 @@
 //! One topic of the image: where its partitions lie, what was set for it, and which plugins went live on it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_model::ids::TopicId;
 
-use super::Configs;
 use crate::record::{PartitionState, PluginIdentity, SwitchRecord};
+
+/// Names and values of one owner's configs.
+pub type Configs = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
