@@ -29,6 +29,10 @@ clients *ARGS:
     tests/clients/prepare
     tests/clients/run --ottla target/release/ottla {{ARGS}}
 
+# The components of the shipped plugins, from source; needs the target wasm32-unknown-unknown.
+plugins *ARGS:
+    plugins/build {{ARGS}}
+
 # All that CI does.
 ci:
     .ci/run

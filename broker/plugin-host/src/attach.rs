@@ -85,8 +85,12 @@ pub(crate) fn attach(
     config_json: &str,
     sink: Arc<dyn LogSink>,
 ) -> Result<Partitioner, AttachError> {
-    let fail =
-        |step, reason| AttachError { identity: identity.clone(), topic: topic.name.clone(), step, reason };
+    let fail = |step, reason| AttachError {
+        identity: Box::new(identity.clone()),
+        topic: topic.name.clone(),
+        step,
+        reason,
+    };
     if identity.digest != compiled.digest() {
         let reason = format!("the component's digest is {}, not {}", compiled.digest(), identity.digest);
         return Err(fail(Step::Validate, reason));

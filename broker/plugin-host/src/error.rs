@@ -58,7 +58,7 @@ impl fmt::Display for Step {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("plugin {identity} was not attached to topic {topic}: {step}: {reason}")]
 pub struct AttachError {
-    pub identity: Identity,
+    pub identity: Box<Identity>,
     pub topic: String,
     pub step: Step,
     pub reason: String,

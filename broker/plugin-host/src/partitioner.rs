@@ -249,10 +249,8 @@ impl Partitioner {
                 self.breaker.lock().failed(Instant::now(), detailed(error, limits));
                 self.troubled.store(true, Ordering::Release);
             }
-            Err(CallError::Busy) => {
-                if self.troubled.load(Ordering::Acquire) {
-                    self.breaker.lock().abandoned(Instant::now());
-                }
+            Err(CallError::Busy) if self.troubled.load(Ordering::Acquire) => {
+                self.breaker.lock().abandoned(Instant::now());
             }
             _ if self.troubled.load(Ordering::Acquire) => {
                 let mut breaker = self.breaker.lock();
