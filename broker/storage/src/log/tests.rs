@@ -61,7 +61,7 @@ fn what_is_appended_is_read_back_also_after_a_clean_and_an_unclean_stop() {
     assert_eq!(read_all(&log), expected);
     drop(log);
 
-    let (log, recovery) = open_at(dir.path(), config, false, 0);
+    let (mut log, recovery) = open_at(dir.path(), config, false, 0);
     assert_eq!((recovery.cuts.len(), recovery.checked_batches), (0, 200));
     assert_eq!(read_all(&log), expected);
     log.close_clean(6_000).unwrap();
