@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod bounds;
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod ids;
 pub mod murmur2;

@@ -1,0 +1,45 @@
+//! How a row of the list becomes a key.
+
+use crate::config::key::{Check, Key, Status, Type, Update};
+use crate::config::list::items;
+
+macro_rules! rows {
+    ($($name:ident => $status:ident;)*) => {
+        $(pub(super) const fn $name(
+            name: &'static str,
+            kind: Type,
+            default: Option<&'static str>,
+            check: Check,
+            update: Update,
+            doc: &'static str,
+        ) -> Key {
+            Key { name, kind, default, check, update, status: Status::$status, broker_default: None, doc }
+        })*
+    };
+}
+
+rows! {
+    honoured => Honoured;
+    stored => Stored;
+    refused => Refused;
+}
+
+/// A topic's key: changeable while running, with the broker's key of its default.
+pub(super) const fn of_topic(key: Key, broker_default: Option<&'static str>) -> Key {
+    Key { broker_default, ..key }
+}
+
+/// The level of gzip: 1 to 9, or -1 for its own default.
+pub(super) fn gzip_level(value: &str) -> Result<(), String> {
+    match value.parse::<i32>() {
+        Ok(-1 | 1..=9) => Ok(()),
+        _ => Err("from 1 to 9, or -1".to_owned()),
+    }
+}
+
+/// Broker and controller are one process.
+pub(super) fn process_roles(value: &str) -> Result<(), String> {
+    let mut roles: Vec<&str> = items(value).collect();
+    roles.sort_unstable();
+    if roles == ["broker", "controller"] { Ok(()) } else { Err("broker,controller".to_owned()) }
+}
