@@ -7,4 +7,5 @@ pub mod dispatch;
 pub mod guard;
 pub mod handlers;
 pub mod metadata;
+pub mod metrics;
 pub mod net;
