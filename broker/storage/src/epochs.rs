@@ -85,9 +85,10 @@ impl EpochCache {
     }
 
     fn insert(&mut self, entry: EpochEntry) -> bool {
-        let is_known = self
-            .latest()
-            .is_some_and(|latest| latest.epoch >= entry.epoch && latest.start_offset <= entry.start_offset);
+        let is_older =
+            |latest: EpochEntry| latest.epoch >= entry.epoch && latest.start_offset <= entry.start_offset;
+        let is_known =
+            self.latest().is_some_and(is_older) || self.epoch_at(entry.start_offset) == Some(entry.epoch);
         if entry.epoch < 0 || entry.start_offset < 0 || is_known {
             return false;
         }
@@ -110,9 +111,12 @@ impl EpochCache {
         Ok(())
     }
 
-    /// As `assign`, but leaves the file for a later `write`; for a walk over many batches.
+    /// Notes what a batch of the log bears, during a walk: only epochs that the checkpoint lacks are news. The file is
+    /// left for a later `write_changes`.
     pub(crate) fn note(&mut self, epoch: i32, start_offset: i64) {
-        self.insert(EpochEntry { epoch, start_offset });
+        if self.latest().is_none_or(|latest| latest.epoch < epoch) {
+            self.insert(EpochEntry { epoch, start_offset });
+        }
     }
 
     /// Forgets epochs that began at `end` or later.

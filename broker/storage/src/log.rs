@@ -40,6 +40,8 @@ pub struct Log {
     epochs: EpochCache,
     producers: ProducerStates,
     saved: durability::SavedStates,
+    /// How often the log was truncated: a flush that began before vouches for nothing after.
+    truncations: u64,
     trash: trash::Trash,
     health: Health,
     last_flush_ms: i64,

@@ -87,3 +87,6 @@ fn lock(dir: &Path) -> Result<File, StorageError> {
         Err(errno) => Err(StorageError::io("lock", &path, errno.into())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,3 +144,6 @@ impl ProducerStates {
         self.entries.insert(entry.producer_id, entry);
     }
 }
+
+#[cfg(test)]
+mod tests;

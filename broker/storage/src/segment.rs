@@ -156,14 +156,34 @@ impl Segment {
         }
     }
 
-    /// The largest timestamp in the segment and the last offset of its batch.
+    /// The largest timestamp in the segment and the last offset of its batch. Of a segment that is not yet loaded it is
+    /// what the time index says, if the batch confirms it, and otherwise what a walk over all batches finds.
     pub fn max_timestamp(&self) -> TimestampOffset {
         *self.max_timestamp.get_or_init(|| {
-            self.times.last().map_or(TimestampOffset::NONE, |last| TimestampOffset {
-                timestamp: last.timestamp,
-                offset: self.base_offset() + i64::from(last.relative_offset),
-            })
+            if self.size == 0 {
+                return TimestampOffset::NONE;
+            }
+            self.max_timestamp_by_index().unwrap_or_else(|| self.max_timestamp_by_walk())
         })
+    }
+
+    fn max_timestamp_by_index(&self) -> Option<TimestampOffset> {
+        let last = self.times.last()?;
+        let offset = self.base_offset().checked_add(i64::from(last.relative_offset))?;
+        let (_, header) = self.find(offset).ok()??;
+        (header.max_timestamp == last.timestamp)
+            .then_some(TimestampOffset { timestamp: last.timestamp, offset })
+    }
+
+    fn max_timestamp_by_walk(&self) -> TimestampOffset {
+        let Ok(file) = self.file() else { return TimestampOffset::NONE };
+        let mut newest = TimestampOffset::NONE;
+        for (_, header) in HeaderWalk::new(&file, 0, self.size).map_while(Result::ok) {
+            if header.max_timestamp > newest.timestamp {
+                newest = TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() };
+            }
+        }
+        newest
     }
 
     /// Overrides what the time index says, after a walk has seen more than the index holds.

@@ -158,7 +158,6 @@ impl Log {
                 tracing::error!(%error, undo = %second, "a failed append could not be undone yet");
                 self.health = Health::TailUnknown;
             }
-            self.epochs.truncate_end(self.log_end);
             return Err(error);
         }
         Ok(())

@@ -28,13 +28,21 @@ pub struct FlushTask {
     files: Vec<(PathBuf, Arc<File>)>,
     dir: Option<PathBuf>,
     upto: i64,
+    truncations: u64,
 }
 
 /// A flush that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flushed {
-    /// Exclusive.
-    pub upto: i64,
+    upto: i64,
+    truncations: u64,
+}
+
+impl Flushed {
+    /// Exclusive end of what is on the disk.
+    pub fn upto(&self) -> i64 {
+        self.upto
+    }
 }
 
 impl FlushTask {
@@ -54,7 +62,7 @@ impl FlushTask {
         if let Some(dir) = &self.dir {
             disk::sync_dir(dir)?;
         }
-        Ok(Flushed { upto: self.upto })
+        Ok(Flushed { upto: self.upto, truncations: self.truncations })
     }
 }
 
@@ -114,11 +122,14 @@ impl Log {
                 dir = Some(self.dir.to_path_buf());
             }
         }
-        Ok(FlushTask { files, dir, upto: self.log_end })
+        Ok(FlushTask { files, dir, upto: self.log_end, truncations: self.truncations })
     }
 
-    /// Moves the recovery point after a flush. A truncation meanwhile is respected.
+    /// Moves the recovery point after a flush; not if the log was truncated meanwhile.
     pub fn complete_flush(&mut self, flushed: Flushed, now_ms: i64) {
+        if flushed.truncations != self.truncations {
+            return;
+        }
         self.recovery_point = self.recovery_point.max(flushed.upto).min(self.log_end);
         self.last_flush_ms = now_ms;
         for segment in &mut self.segments {

@@ -80,15 +80,17 @@ impl Log {
             epochs: EpochCache::rebuilding(dir),
             producers: ProducerStates::default(),
             saved: SavedStates::default(),
+            truncations: 0,
             trash: trash::Trash::default(),
             health: Health::Sound,
             last_flush_ms: open.now_ms,
             roll_jitter_ms: 0,
         };
-        let epochs_are_known = log.load_epochs(&mut recovery);
+        let mut epochs_are_known = log.load_epochs(&mut recovery);
         log.load_segments(open.now_ms, &mut recovery)?;
         log.recover(open, &mut recovery)?;
-        log.settle_ends(open.now_ms)?;
+        log.settle_ends(open)?;
+        epochs_are_known &= !log.epochs.entries().is_empty();
         if !epochs_are_known {
             log.replay(log.log_start, |_, _| {})?;
         }
@@ -174,9 +176,13 @@ impl Log {
         self.log_end = self.active().base_offset();
         for number in 0..=last {
             let segment = &self.segments[number];
-            let is_suspect =
-                number >= first_unsynced || segment.indexes_missing || !open.clean && !segment.is_indexed();
-            if !is_suspect {
+            let is_odd = !open.clean && !segment.indexes_missing && !segment.is_indexed();
+            if is_odd {
+                let path = segment.name().path(names::OFFSET_INDEX);
+                let reason = "it or the time index does not hold whole entries".to_owned();
+                recovery.rebuilt.push(Rebuilt { path, reason });
+            }
+            if number < first_unsynced && !segment.indexes_missing && !is_odd {
                 continue;
             }
             let end_max = self.segments.get(number + 1).map_or(i64::MAX, Segment::base_offset);
@@ -203,6 +209,7 @@ impl Log {
         recovery: &mut Recovery,
     ) -> Result<Walked, StorageError> {
         let interval = self.config.index_interval_bytes;
+        let is_last = number + 1 == self.segments.len();
         let segment = &mut self.segments[number];
         let mut walked = Walked { next_offset: segment.base_offset(), bad: None };
         if segment.size() == 0 {
@@ -237,6 +244,10 @@ impl Log {
                     self.epochs.note(header.partition_leader_epoch, header.base_offset);
                     walked.next_offset = header.next_offset();
                 }
+                Err(WalkError::Bad { position, .. }) if position == start && start > 0 => {
+                    segment.indexes_missing = true;
+                    return self.walk_segment(number, check_from, end_max, checker, recovery);
+                }
                 Err(WalkError::Bad { position, reason }) => {
                     walked.bad = Some((position, reason));
                     break;
@@ -245,6 +256,11 @@ impl Log {
             }
         }
         segment.indexes_missing = false;
+        if !is_last {
+            segment
+                .finish()
+                .map_err(|error| StorageError::io("write the index of", segment.path(), error))?;
+        }
         Ok(walked)
     }
 
@@ -280,18 +296,23 @@ impl Log {
     }
 
     /// Brings start, end and recovery point into order. A log that ends below its start begins anew there.
-    fn settle_ends(&mut self, now_ms: i64) -> Result<(), StorageError> {
+    fn settle_ends(&mut self, open: Open) -> Result<(), StorageError> {
+        let now_ms = open.now_ms;
         let first = self.segments.first().map_or(0, Segment::base_offset);
         self.log_start = self.log_start.max(first);
         if self.log_start > self.log_end {
             let start = self.log_start;
+            // What is known of lanes outlives the batches.
+            self.load_producers(now_ms)?;
             for segment in std::mem::take(&mut self.segments) {
                 self.throw_away(&segment, now_ms);
             }
             self.segments.push(self.new_segment(start, now_ms)?);
             self.log_end = start;
+            self.save_producers_at(start)?;
         }
-        self.recovery_point = self.recovery_point.clamp(self.log_start.min(self.log_end), self.log_end);
+        let known = if open.clean { self.log_end } else { self.recovery_point };
+        self.recovery_point = known.clamp(self.log_start.min(self.log_end), self.log_end);
         Ok(())
     }
 
@@ -312,10 +333,13 @@ impl Log {
     /// Takes the newest sound saved state at or below the log's end, and replays what follows it.
     pub(super) fn load_producers(&mut self, now_ms: i64) -> Result<Replayed, StorageError> {
         let mut replayed = Replayed::default();
-        let mut states = ProducerStates::starting_at(self.log_start);
+        // Also what lies below the log's start tells, as long as it is there.
+        let mut states = ProducerStates::starting_at(self.segments.first().map_or(0, Segment::base_offset));
         self.saved = SavedStates::default();
-        let mut offsets = self.saved_offsets()?;
-        offsets.retain(|&offset| offset <= self.log_end);
+        let end = self.log_end;
+        // They tell of batches that are gone.
+        self.forget_states_where(|saved| saved > end)?;
+        let offsets = self.saved_offsets()?;
         let newest = offsets.last().copied();
         for &offset in offsets.iter().rev() {
             match producers::read_saved(&self.dir, offset) {
@@ -332,14 +356,12 @@ impl Log {
             }
         }
         self.forget_strays(&offsets, newest)?;
-        let from = states.end_offset().max(self.log_start);
-        states.advance_end(from);
+        let from = states.end_offset();
         let mut batches = 0;
         self.replay(from, |header, _| {
             states.record(header, now_ms);
             batches += 1;
         })?;
-        states.expire(now_ms, self.config.producer_expiration_ms, |_| false);
         self.producers = states;
         replayed.batches = batches;
         Ok(replayed)

@@ -59,6 +59,7 @@ impl Log {
             self.throw_away(segment, now_ms);
         }
         self.log_start = self.log_start.max(start);
+        self.recovery_point = self.recovery_point.max(start);
         self.epochs.truncate_start(self.log_start);
         deleted.log_start = self.log_start;
         Ok(deleted)

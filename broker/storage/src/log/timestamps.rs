@@ -59,13 +59,17 @@ impl Log {
         )
     }
 
-    /// Where in a segment the search for a timestamp begins: nothing before it is that young, or below the start.
+    /// Where in a segment the search for a timestamp begins: nothing before it is that young, or below the start. An
+    /// index entry counts if its batch confirms it.
     fn start_for(&self, segment: &Segment, timestamp: i64) -> u64 {
         let before = segment.times.last_where(|entry| entry.timestamp < timestamp).unwrap_or(None);
-        let offset = before.map_or(segment.base_offset(), |entry| {
-            segment.base_offset().saturating_add(i64::from(entry.relative_offset))
+        let confirmed = before.and_then(|entry| {
+            let offset = segment.base_offset().checked_add(i64::from(entry.relative_offset))?;
+            let (position, header) = segment.find(offset).ok()??;
+            (header.max_timestamp == entry.timestamp).then_some(position)
         });
-        segment.position_before(offset.max(self.log_start))
+        let readable = segment.find(self.log_start).ok().flatten().map(|(position, _)| position);
+        confirmed.unwrap_or(0).max(readable.unwrap_or(0))
     }
 }
 

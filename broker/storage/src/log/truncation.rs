@@ -6,7 +6,7 @@ use std::fs;
 use super::Log;
 use crate::error::StorageError;
 use crate::names;
-use crate::producers::ProducerStates;
+use crate::producers::{self, ProducerStates};
 
 impl Log {
     /// Removes every batch that holds `offset` or anything above it. Returns the log's end afterwards, which is lower
@@ -21,9 +21,16 @@ impl Log {
             return Ok(self.log_end);
         }
         if offset <= self.segments.first().map_or(0, |segment| segment.base_offset()) {
+            let saved = self.saved_offsets()?.into_iter().rev().find(|&saved| saved <= offset);
+            let states = saved.and_then(|saved| producers::read_saved(&self.dir, saved).ok());
             self.truncate_fully_at(offset, now_ms)?;
+            if let Some(states) = states {
+                self.producers = states;
+                self.save_producers_at(offset)?;
+            }
             return Ok(self.log_end);
         }
+        self.truncations += 1;
         let number = self.segment_of(offset);
         let cut = self.segments[number].find(offset)?;
         for segment in self.segments.split_off(number + 1) {
@@ -51,6 +58,7 @@ impl Log {
     /// Those of the disk.
     pub fn truncate_fully_at(&mut self, offset: i64, now_ms: i64) -> Result<(), StorageError> {
         self.ensure_writable()?;
+        self.truncations += 1;
         let old = std::mem::take(&mut self.segments);
         for segment in &old {
             self.throw_away(segment, now_ms);
@@ -71,7 +79,6 @@ impl Log {
         self.recovery_point = self.recovery_point.min(end);
         self.epochs.truncate_end(end);
         self.epochs.write_changes(crate::disk::Durability::PageCache)?;
-        self.forget_states_where(|saved| saved > end)?;
         self.load_producers(now_ms).map(|_| ())
     }
 

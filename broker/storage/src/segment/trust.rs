@@ -9,12 +9,12 @@ use crate::index::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::walk::HeaderWalk;
 
 impl Segment {
-    /// Where a walk can begin that finds everything from `offset` on, by an index entry that the file confirms; the
+    /// Where a walk can begin that finds everything from `offset` on and at least one batch before it, by an index entry that the file confirms; the
     /// indexes lose what lies above that entry, so that the walk adds it again.
     pub fn trusted_start(&mut self, offset: i64) -> Result<u64, StorageError> {
         let relative = offset.saturating_sub(self.base_offset());
         let entry =
-            self.offsets.last_where(|entry| i64::from(entry.relative_offset) <= relative).unwrap_or(None);
+            self.offsets.last_where(|entry| i64::from(entry.relative_offset) < relative).unwrap_or(None);
         let file = self.file()?;
         let confirmed = entry.filter(|entry| {
             let first = HeaderWalk::new(&file, u64::from(entry.position), self.size()).next();

@@ -1,5 +1,8 @@
 //! Logs in real folders: what is appended is read back, by the same log and after it is opened again.
 
+mod faults;
+mod model;
+
 use std::io::IoSlice;
 
 use ottla_model::batch::{Builder, Compression, Header, Producer};
@@ -7,7 +10,7 @@ use ottla_model::batch::{Builder, Compression, Header, Producer};
 use super::*;
 
 /// A batch of `count` records of `bytes` bytes each, stamped `timestamp`, `timestamp + 1`, and so on.
-fn batch(count: i32, bytes: usize, timestamp: i64, producer: Option<Producer>) -> Vec<u8> {
+pub(super) fn batch(count: i32, bytes: usize, timestamp: i64, producer: Option<Producer>) -> Vec<u8> {
     let mut builder = Builder::new(Compression::None);
     if let Some(producer) = producer {
         builder = builder.producer(producer);
@@ -26,7 +29,7 @@ fn append(log: &mut Log, bytes: &[u8], now_ms: i64) -> AppendInfo {
     log.append(&header, &[IoSlice::new(one), IoSlice::new(other)], Assign::next(3), now_ms).unwrap()
 }
 
-fn open_at(dir: &Path, config: LogConfig, clean: bool, recovery_point: i64) -> (Log, Recovery) {
+pub(super) fn open_at(dir: &Path, config: LogConfig, clean: bool, recovery_point: i64) -> (Log, Recovery) {
     Log::open(dir, config, Open { clean, recovery_point, log_start: 0, now_ms: 1_000_000 }).unwrap()
 }
 
@@ -89,4 +92,35 @@ fn a_torn_tail_is_cut_and_said() {
     assert_eq!(cut.bytes, bytes.len() as u64 - 10);
     assert_eq!(log.end_offset(), 9);
     assert_eq!(read_all(&log).len(), 3);
+}
+
+/// Leaves a folder for Kafka's own dump tool, where `OTTLA_DUMP_DIR` says:
+/// `kafka-dump-log --files DIR/*.log --deep-iteration --index-sanity-check`, and so on for the other files.
+#[test]
+#[ignore = "makes a folder to be read by another tool"]
+fn a_folder_for_kafkas_dump_tool() {
+    let dir = std::env::var("OTTLA_DUMP_DIR").expect("OTTLA_DUMP_DIR names the folder to make");
+    let dir = Path::new(&dir);
+    let config = LogConfig { segment_bytes: 200_000, retention_bytes: 900_000, ..LogConfig::default() };
+    let (mut log, _) = open_at(dir, config, false, 0);
+    for n in 0..400 {
+        let producer = Producer { id: i64::from(n % 3), epoch: 0, base_sequence: n / 3 * 4 };
+        append(
+            &mut log,
+            &batch(4, 300 + (n as usize * 37) % 900, 1_000 + i64::from(n % 50) * 3, Some(producer)),
+            5_000,
+        );
+        if n == 350 {
+            log.delete_old_segments(6_000, i64::MAX).unwrap();
+        }
+    }
+    drop(log);
+    let last = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+    let last = last.filter(|path| path.extension().is_some_and(|suffix| suffix == "log")).max().unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&last).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 100).unwrap();
+    let (mut log, recovery) = open_at(dir, config, false, 0);
+    assert_eq!(recovery.cuts.len(), 1);
+    append(&mut log, &batch(4, 300, 9_000, None), 5_000);
+    log.close_clean(7_000).unwrap();
 }
