@@ -25,10 +25,10 @@ impl Checkpoint {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(
             8 + self.confirmed.len() * CONFIRMED_BYTES
-                + self.windows.len() * (PRODUCER_BYTES + WINDOW_BATCHES * BATCH_BYTES),
+                + self.windows.producer_count() * (PRODUCER_BYTES + WINDOW_BATCHES * BATCH_BYTES),
         );
         out.extend_from_slice(&(self.confirmed.len() as u32).to_be_bytes());
-        out.extend_from_slice(&(self.windows.len() as u32).to_be_bytes());
+        out.extend_from_slice(&(self.windows.producer_count() as u32).to_be_bytes());
         for (destination, position) in &self.confirmed {
             out.extend_from_slice(&destination.to_be_bytes());
             out.extend_from_slice(&position.epoch.to_be_bytes());

@@ -92,7 +92,7 @@ impl Driver {
     }
 
     async fn pass(&mut self, from: i64, to: i64, parts: Vec<PassPart>) {
-        let built = match self.read_and_build(from, to, parts).await {
+        let built = match read_and_build(&self.partition, from, to, parts).await {
             Ok(built) => built,
             Err(reason) => {
                 tracing::error!(
@@ -128,21 +128,6 @@ impl Driver {
             let event = answer.map(move |answer| Event::Forwarded { destination, ticket, position, answer });
             self.events.push(event.boxed());
         }
-    }
-
-    async fn read_and_build(&self, from: i64, to: i64, parts: Vec<PassPart>) -> Result<Built, String> {
-        let slice = self.partition.read_lane(from, to, PASS_BYTES_MAX).map_err(|error| error.to_string())?;
-        let ingress = self.partition.topic_partition().partition;
-        let batch_bytes_max = self.partition.config().max_message_bytes;
-        let work = move || {
-            let mut entries = Vec::new();
-            slice.read_into(&mut entries).map_err(|error| error.to_string())?;
-            build(&Bytes::from(entries), &parts, ingress, batch_bytes_max).map_err(|error| error.to_string())
-        };
-        if self.partition.lane_backlog() <= INLINE_PASS_BYTES_MAX as u64 {
-            return work();
-        }
-        tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
     }
 
     fn take(&mut self, event: Event) {
@@ -198,6 +183,28 @@ impl Driver {
         });
         self.events.push(event.boxed());
     }
+}
+
+/// Reads entries and builds the batches of a pass from them, off the runtime's threads if it is much.
+async fn read_and_build(
+    partition: &Partition,
+    from: i64,
+    to: i64,
+    parts: Vec<PassPart>,
+) -> Result<Built, String> {
+    let slice = partition.read_lane(from, to, PASS_BYTES_MAX).map_err(|error| error.to_string())?;
+    let ingress = partition.topic_partition().partition;
+    let batch_bytes_max = partition.config().max_message_bytes;
+    let is_small = slice.len <= INLINE_PASS_BYTES_MAX;
+    let work = move || {
+        let mut entries = Vec::new();
+        slice.read_into(&mut entries).map_err(|error| error.to_string())?;
+        build(&Bytes::from(entries), &parts, ingress, batch_bytes_max).map_err(|error| error.to_string())
+    };
+    if is_small {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
 }
 
 type CommitReceiver = tokio::sync::oneshot::Receiver<Result<(), ottla_model::error::ErrorCode>>;

@@ -82,7 +82,8 @@ impl LaneWindows {
         self.0.iter().map(|(producer_id, producer)| (*producer_id, producer))
     }
 
-    pub fn len(&self) -> usize {
+    /// Number of producers.
+    pub fn producer_count(&self) -> usize {
         self.0.len()
     }
 }
@@ -212,9 +213,9 @@ mod tests {
         assert_eq!(lane.check(&header(0, 17), None), Ok(Checked::New));
         lane.record(PRODUCER, 0, LaneBatch { meta: meta(17, 1_000), log_end: 0 }, 5);
         lane.expire(1_000, 10, |producer_id| producer_id == PRODUCER);
-        assert_eq!(lane.len(), 1);
+        assert_eq!(lane.producer_count(), 1);
         lane.expire(1_000, 10, |_| false);
-        assert_eq!(lane.len(), 0);
+        assert_eq!(lane.producer_count(), 0);
     }
 
     #[test]

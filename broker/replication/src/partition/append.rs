@@ -92,12 +92,12 @@ impl Partition {
     ) -> Result<Enqueued, AppendError> {
         let config = self.config.load();
         let prepared = prepare(batch, &config, now_ms)?;
-        if let Some(decision) = &decision {
-            self.check_decision(batch, decision)?;
-        }
         let (state, duplicate) = self.lock_judged(batch, acks)?;
         if let Some(duplicate) = duplicate {
             return Ok(duplicate);
+        }
+        if let Some(decision) = &decision {
+            self.check_decision(batch, decision)?;
         }
         if acks == Acks::All && state.replicas.len() < config.min_insync_replicas {
             return Err(AppendError::new(

@@ -250,10 +250,6 @@ impl Partition {
         }
     }
 
-    pub(crate) fn lane_backlog(&self) -> u64 {
-        self.state.lock().lane.as_ref().map_or(0, |lane| lane.forwarder.ledger.owed_bytes())
-    }
-
     pub(crate) fn trim_lane(&self) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
