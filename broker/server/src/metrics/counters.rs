@@ -91,7 +91,12 @@ impl Collector for Connections {
         counter(e, "ottla_connections_accepted", "Connections accepted", &self.accepted)?;
         counter(e, "ottla_connections_refused", "Connections refused by a limit", &self.refused)?;
         counter(e, "ottla_connections_idle", "Connections closed for being idle", &self.idle)?;
-        counter(e, "ottla_connections_malformed", "Connections closed for malformed requests", &self.malformed)
+        counter(
+            e,
+            "ottla_connections_malformed",
+            "Connections closed for malformed requests",
+            &self.malformed,
+        )
     }
 }
 
@@ -115,7 +120,12 @@ impl Collector for Records {
         )?;
         counter(e, "ottla_fetched_bytes", "Bytes of batches given to consumers", &self.fetched_bytes)?;
         counter(e, "ottla_lane_entries", "Batches appended to lanes", &self.lane_entries)?;
-        counter(e, "ottla_forwarded_records", "Records brought to other partitions", &self.forwarded_records)?;
+        counter(
+            e,
+            "ottla_forwarded_records",
+            "Records brought to other partitions",
+            &self.forwarded_records,
+        )?;
         counter(
             e,
             "ottla_forward_duplicates",
@@ -125,7 +135,12 @@ impl Collector for Records {
     }
 }
 
-fn counter(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, counter: &Counter) -> Result<(), fmt::Error> {
+fn counter(
+    e: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    counter: &Counter,
+) -> Result<(), fmt::Error> {
     let value = ConstCounter::new(counter.get());
     value.encode(e.encode_descriptor(name, help, None, MetricType::Counter)?)
 }

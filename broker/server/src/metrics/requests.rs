@@ -112,7 +112,9 @@ impl Requests {
     /// Counts one answered request: the sizes of both frames in bytes, and the time from the last byte read to the
     /// answer's being ready, in nanoseconds.
     pub fn count(&self, api_key: i16, bytes_in: usize, bytes_out: usize, nanos: u64) {
-        let Some(api) = usize::try_from(api_key).ok().and_then(|key| self.shards[shard()].get(key)) else { return };
+        let Some(api) = usize::try_from(api_key).ok().and_then(|key| self.shards[shard()].get(key)) else {
+            return;
+        };
         api.nanos.fetch_add(nanos, Ordering::Relaxed);
         api.bytes_in.fetch_add(bytes_in as u64, Ordering::Relaxed);
         api.bytes_out.fetch_add(bytes_out as u64, Ordering::Relaxed);
@@ -174,7 +176,8 @@ impl Collector for Requests {
             }
         }
         let help = "Time from a request's last byte to its answer";
-        let mut metric = encoder.encode_descriptor("ottla_request_seconds", help, None, MetricType::Histogram)?;
+        let mut metric =
+            encoder.encode_descriptor("ottla_request_seconds", help, None, MetricType::Histogram)?;
         for (api, totals) in &called {
             let bounds = BOUNDS_NS.iter().map(|&ns| ns as f64 / 1e9).chain([f64::INFINITY]);
             let buckets: Vec<(f64, u64)> = bounds.zip(totals.buckets).collect();
@@ -188,7 +191,8 @@ impl Collector for Requests {
         }
         let errors = self.errors.lock().clone();
         let help = "Errors in answers, by the API and Kafka's name of the error";
-        let mut metric = encoder.encode_descriptor("ottla_request_errors", help, None, MetricType::Counter)?;
+        let mut metric =
+            encoder.encode_descriptor("ottla_request_errors", help, None, MetricType::Counter)?;
         for ((key, code), count) in errors {
             let error = ErrorCode::from_code(code).map_or("UNKNOWN", ErrorCode::name);
             encode_counter(&mut metric, &[("api", &api_name(key)), ("error", error)], count)?;
@@ -197,7 +201,11 @@ impl Collector for Requests {
     }
 }
 
-fn encode_counter(metric: &mut MetricEncoder<'_>, labels: &[(&str, &str)], value: u64) -> Result<(), fmt::Error> {
+fn encode_counter(
+    metric: &mut MetricEncoder<'_>,
+    labels: &[(&str, &str)],
+    value: u64,
+) -> Result<(), fmt::Error> {
     metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
 }
 
