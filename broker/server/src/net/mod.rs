@@ -3,11 +3,13 @@
 
 mod budget;
 mod connection;
+mod front;
 mod input;
 mod listener;
 mod output;
 
 pub use budget::Budget;
+pub use front::{Capacity, Front, Serving};
 pub use listener::{Gate, Listener, raise_open_files_limit};
 
 use std::time::Duration;

@@ -14,7 +14,7 @@ pub(super) static KEYS: &[Key] = &[
     honoured("broker.rack", String, None, Any, ReadOnly, "Where this broker stands; told to clients."),
     honoured("controller.quorum.voters", List, Some(""), Any, ReadOnly, "The controllers, as ID@HOST:PORT, separated by commas. Only this node alone is built; without a value it is."),
     stored("controller.quorum.bootstrap.servers", List, Some(""), Any, ReadOnly, "Controllers that a new node asks first."),
-    stored("controller.listener.names", List, None, Any, ReadOnly, "Listeners that belong to the controller."),
+    honoured("controller.listener.names", List, None, Any, ReadOnly, "Listeners that belong to the controller; a lone voter opens none of them."),
     stored("controller.quorum.auto.join.enable", Boolean, Some("false"), Any, ReadOnly, "Whether a new controller joins the quorum by itself."),
     stored("controller.quorum.election.timeout.ms", Int, Some("1000"), AtLeast(0), ReadOnly, "How long a voter waits before it asks for an election."),
     stored("controller.quorum.election.backoff.max.ms", Int, Some("1000"), AtLeast(0), ReadOnly, "The longest pause between two elections."),
