@@ -26,7 +26,6 @@ deny:
 # Real clients in other languages against the release build.
 clients *ARGS:
     cargo build --release --workspace
-    tests/clients/prepare
     tests/clients/run --ottla target/release/ottla {{ARGS}}
 
 # The components of the shipped plugins, from source; needs the target wasm32-unknown-unknown.

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     cache: Option<Cache>,
     limits: ArcSwap<Limits>,
     engine: Mutex<Option<Engine>>,
+    /// One compilation at a time, so that the limits for one bound what compiling takes at all.
+    compiling: Mutex<()>,
     ticker: Mutex<Weak<Ticker>>,
 }
 
@@ -47,6 +49,7 @@ impl Host {
             cache: config.cache_dir.map(Cache::new),
             limits: ArcSwap::from_pointee(config.limits),
             engine: Mutex::new(None),
+            compiling: Mutex::new(()),
             ticker: Mutex::new(Weak::new()),
         }))
     }
@@ -68,7 +71,8 @@ impl Host {
         inspection::inspect(component, self.0.limits().component_bytes)
     }
 
-    /// Inspects a component and turns it into machine code. Blocks, for up to `ottla.plugin.compile.time.ms`.
+    /// Inspects a component and turns it into machine code. Blocks, for up to `ottla.plugin.compile.time.ms` for each
+    /// compilation that was asked for earlier and for this one.
     ///
     /// # Errors
     /// Refused by inspection, invalid, beyond the limits for compiling, or the compiler itself fails.
@@ -76,6 +80,7 @@ impl Host {
         let limits = self.limits();
         let inspection = self.inspect(component)?;
         let engine = self.0.engine()?;
+        let _turn = self.0.compiling.lock();
         let cache = self.0.cache.as_ref();
         compiler::compile(&engine, &self.0.compiler, cache, inspection, component, &limits)
     }

@@ -44,6 +44,10 @@ pub(crate) struct CommitQueue(VecDeque<(i64, CommitSender)>);
 impl CommitQueue {
     /// Waits for `end` (exclusive), which is never below what was asked for before.
     pub fn push(&mut self, end: i64) -> oneshot::Receiver<Result<(), ErrorCode>> {
+        // Waiters that timed out go before the queue would grow.
+        if self.0.len() == self.0.capacity() {
+            self.0.retain(|(_, sender)| !sender.is_closed());
+        }
         let (sender, receiver) = oneshot::channel();
         let at = self.0.partition_point(|(queued, _)| *queued <= end);
         self.0.insert(at, (end, sender));
@@ -66,10 +70,6 @@ impl CommitQueue {
             let _ = sender.send(Err(code));
         }
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(first.try_recv(), Ok(Ok(())));
         queue.fail(ErrorCode::NotLeaderOrFollower);
         assert_eq!(second.try_recv(), Ok(Err(ErrorCode::NotLeaderOrFollower)));
-        assert!(queue.is_empty());
+        assert!(queue.0.is_empty());
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_model::ids::{BrokerId, TopicId, TopicPartition};
-use ottla_storage::{Log, Open, Recovery, StorageError};
+use ottla_storage::{LaneMark, Log, Open, Recovery, StorageError};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -221,8 +221,10 @@ impl Partition {
 
 /// The lanes' positions, as the log's own recovery found them in batches and beside snapshots.
 fn received_by(log: &Log) -> DestinationLanes {
+    let mut marks: Vec<&LaneMark> = log.producers().lanes().map(|(_, mark)| mark).collect();
+    marks.sort_unstable_by_key(|mark| mark.last_offset);
     let mut received = DestinationLanes::default();
-    for (_, mark) in log.producers().lanes() {
+    for mark in marks {
         let fields = MarkedFields {
             producer_id: mark.producer_id,
             producer_epoch: mark.producer_epoch,
@@ -260,9 +262,7 @@ impl State {
         if let Some(lane) = &mut self.lane {
             lane.forwarder.on_watermarks(reached.lane_end, self.high_watermark);
         }
-        if self.high_watermark > before || !self.commits.is_empty() {
-            self.release_commits();
-        }
+        self.release_commits();
         self.high_watermark - before
     }
 

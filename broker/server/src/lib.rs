@@ -1,6 +1,7 @@
 //! The server side of Ottla: everything that speaks Kafka's protocol to clients, and the loops that drive the pure
 //! crates. Bytes go `net -> codec (guard first) -> dispatch -> handlers`, and answers the same way back.
 
+pub mod admin;
 pub mod broker;
 pub mod codec;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod handlers;
 pub mod metadata;
 pub mod metrics;
 pub mod net;
+pub mod plugins;
 pub mod server;
 
 pub use server::Server;

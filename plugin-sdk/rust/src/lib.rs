@@ -57,6 +57,11 @@ pub use keys::KeyPartitioner;
 pub use records::{Fields, Header, Headers, Record, RecordPartitioner};
 pub use topic::{At, Partitions, Topic};
 
+/// The plugin in the SDK's README must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 /// For the macros only.
 #[doc(hidden)]
 #[cfg(target_arch = "wasm32")]

@@ -21,11 +21,16 @@ const BATCH_BYTES: usize = 4 + 4 + 8 + 8 + 8 + 1 + 4 + 8;
 const CONFIRMED_BYTES: usize = 4 + 4 + 8;
 
 impl Checkpoint {
+    /// The most that a checkpoint of so many producers takes, but for the destinations' few bytes.
+    pub fn bytes_max(producers: usize) -> u64 {
+        (producers * (PRODUCER_BYTES + WINDOW_BATCHES * BATCH_BYTES)) as u64
+    }
+
     /// Big-endian and fixed-size throughout: counts first, then the positions, then the producers.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(
             8 + self.confirmed.len() * CONFIRMED_BYTES
-                + self.windows.producer_count() * (PRODUCER_BYTES + WINDOW_BATCHES * BATCH_BYTES),
+                + Checkpoint::bytes_max(self.windows.producer_count()) as usize,
         );
         out.extend_from_slice(&(self.confirmed.len() as u32).to_be_bytes());
         out.extend_from_slice(&(self.windows.producer_count() as u32).to_be_bytes());

@@ -25,24 +25,26 @@ pub enum Verdict {
     Mismatch,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Held {
     position: Position,
     committed: Option<Position>,
-    /// Positions above the watermark with the log's end offsets after them.
-    pending: VecDeque<(Position, i64)>,
 }
 
 /// The states of all lanes at one destination, by ingress partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DestinationLanes(BTreeMap<i32, Held>);
+pub struct DestinationLanes {
+    lanes: BTreeMap<i32, Held>,
+    /// What is above the watermark, in the log's order: the log's end after a batch, its lane and position.
+    pending: VecDeque<(i64, i32, Position)>,
+}
 
 impl DestinationLanes {
     /// Judges a forward from the lane of `ingress` that ends at `position`, sent by a forwarder which believes
     /// that `previous` is held. `previous` is compared whole: a forwarder of an old leader, whose tail was cut,
     /// cannot pass for the current one even where offsets are alike.
     pub fn judge(&self, ingress: i32, previous: Option<Position>, position: Position) -> Verdict {
-        let held = self.0.get(&ingress).map(|held| held.position);
+        let held = self.lanes.get(&ingress).map(|held| held.position);
         match held {
             Some(held) if held.epoch == position.epoch && position.offset <= held.offset => {
                 Verdict::Duplicate
@@ -54,49 +56,29 @@ impl DestinationLanes {
 
     /// Notes a forwarded batch, appended now or replayed from the log; `end` is the log's end after it.
     pub fn appended(&mut self, ingress: i32, position: Position, end: i64) {
-        let held = self.0.entry(ingress).or_insert_with(|| Held {
-            position,
-            committed: None,
-            pending: VecDeque::new(),
-        });
+        let held = self.lanes.entry(ingress).or_insert(Held { position, committed: None });
         held.position = position;
-        held.pending.push_back((position, end));
+        self.pending.push_back((end, ingress, position));
     }
 
-    /// The high watermark is `watermark` now.
+    /// Everything below `watermark` is committed now.
     pub fn advance_watermark(&mut self, watermark: i64) {
-        for held in self.0.values_mut() {
-            held.advance(watermark);
-        }
-    }
-
-    /// As [`DestinationLanes::advance_watermark`] for one lane: all that a forward with a single replica needs.
-    pub fn advance_lane(&mut self, ingress: i32, watermark: i64) {
-        if let Some(held) = self.0.get_mut(&ingress) {
-            held.advance(watermark);
+        while let Some((_, ingress, position)) =
+            self.pending.front().copied().filter(|(end, ..)| *end <= watermark)
+        {
+            self.pending.pop_front();
+            if let Some(held) = self.lanes.get_mut(&ingress) {
+                held.committed = Some(position);
+            }
         }
     }
 
     /// What is held of the lane of `ingress`.
     pub fn state(&self, ingress: i32) -> LaneState {
-        self.0.get(&ingress).map_or_else(LaneState::default, |held| LaneState {
+        self.lanes.get(&ingress).map_or_else(LaneState::default, |held| LaneState {
             held: Some(held.position),
             committed: held.committed,
         })
-    }
-
-    /// The held position of every lane, for an image on disk.
-    pub fn positions(&self) -> impl Iterator<Item = (i32, Position)> + '_ {
-        self.0.iter().map(|(ingress, held)| (*ingress, held.position))
-    }
-}
-
-impl Held {
-    fn advance(&mut self, watermark: i64) {
-        while let Some((position, _)) = self.pending.front().copied().filter(|(_, end)| *end <= watermark) {
-            self.committed = Some(position);
-            self.pending.pop_front();
-        }
     }
 }
 

@@ -28,6 +28,14 @@ pub struct LogEnd {
     pub offset: i64,
 }
 
+impl LogEnd {
+    /// Whether a log that spans `start..end` still has everything below this end, from the same history.
+    /// `epoch_at` gives the epoch of the batch at an offset.
+    pub fn is_within(self, start: i64, end: i64, epoch_at: impl Fn(i64) -> Option<i32>) -> bool {
+        self.offset <= start || (self.offset <= end && epoch_at(self.offset - 1).unwrap_or(-1) == self.epoch)
+    }
+}
+
 /// What stands beside the client's batch in an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryHead {
@@ -60,9 +68,8 @@ pub struct Encoded {
     pub suffix: [u8; 1],
 }
 
-/// Encodes an entry for the client's batch whose header is `inner` and whose bytes, that header included, are
-/// `batch` (`inner` wins where they differ: it may have been rewritten for LogAppendTime). The bytes that the
-/// client's CRC covers are not summed again: the CRCs are combined.
+/// Encodes an entry for the client's batch whose header is `inner`, and stands as `inner_header` before the records.
+/// What that batch's own CRC covers is not summed again: the CRCs are combined.
 pub fn encode(
     head: &EntryHead,
     inner: &Header,
@@ -250,4 +257,111 @@ fn read_signed(rest: &mut &[u8]) -> Result<i64, EntryError> {
         }
     }
     Err(EntryError::Inconsistent("length"))
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_model::batch::{Batches, Builder, Compression, check_crc};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::lane::position::Position;
+
+    fn client_batch(records: u32) -> Vec<u8> {
+        let mut builder = Builder::new(Compression::None);
+        for index in 0..records {
+            builder.append(77, None, Some(&index.to_be_bytes()), []).unwrap();
+        }
+        builder.finish().unwrap()
+    }
+
+    fn stored(head: &EntryHead, batch: &[u8]) -> Vec<u8> {
+        let inner = Header::parse(batch).unwrap();
+        let encoded = encode(head, &inner, &inner.to_bytes(), 5);
+        let mut bytes = encoded.header.to_bytes().to_vec();
+        bytes.extend_from_slice(&encoded.prefix);
+        bytes.extend_from_slice(batch);
+        bytes.extend_from_slice(&encoded.suffix);
+        bytes
+    }
+
+    fn head(destinations: Runs) -> EntryHead {
+        EntryHead {
+            log_end: LogEnd { epoch: 3, offset: 1 << 40 },
+            client_crc: 99,
+            decision: Decision { destinations, digest: [7; 32] },
+        }
+    }
+
+    #[test]
+    fn an_entry_is_a_sound_batch_and_says_what_was_put_into_it() {
+        for records in [1, 2, 300] {
+            let batch = client_batch(records);
+            let head = head(Runs::from_each((0..records as i32).map(|index| index % 3)));
+            let bytes = stored(&head, &batch);
+            check_crc(&bytes).unwrap();
+            let (outer, whole) = Batches::new(&bytes).next().unwrap().unwrap();
+            assert_eq!(whole.len(), bytes.len());
+            assert_eq!((outer.last_offset_delta, outer.record_count), (records as i32 - 1, 1));
+            let Entry::Batch(entry) = Entry::decode(outer, whole).unwrap() else {
+                panic!("a batch was written")
+            };
+            assert_eq!((entry.head, entry.batch), (head, batch.as_slice()));
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_a_sound_batch_of_one_offset() {
+        let written =
+            Checkpoint { confirmed: vec![(4, Position { epoch: 2, offset: 99 })], ..Checkpoint::default() };
+        let (header, bytes) = encode_checkpoint(&written, 5);
+        check_crc(&bytes).unwrap();
+        assert_eq!((header.size(), header.last_offset_delta), (bytes.len(), 0));
+        let Entry::Checkpoint { checkpoint, .. } = Entry::decode(header, &bytes).unwrap() else {
+            panic!("a checkpoint was written")
+        };
+        assert_eq!(checkpoint, written);
+    }
+
+    #[test]
+    fn another_version_is_refused_by_name() {
+        let mut bytes = stored(&head(Runs::all(1, 0)), &client_batch(1));
+        let key = bytes.windows(2).position(|pair| pair == [VERSION, KIND_BATCH]).unwrap();
+        bytes[key] = 2;
+        let outer = Header::parse(&bytes).unwrap();
+        assert!(matches!(Entry::decode(outer, &bytes), Err(EntryError::Version(2))));
+    }
+
+    #[test]
+    fn an_end_is_within_a_log_only_if_the_history_is_the_same() {
+        let end = LogEnd { epoch: 3, offset: 50 };
+        let history = |offset: i64| Some(if offset < 40 { 2 } else { 3 });
+        assert!(end.is_within(0, 50, history) && end.is_within(0, 90, history));
+        assert!(!end.is_within(0, 49, history), "the tail is gone");
+        assert!(!end.is_within(0, 90, |_| Some(4)), "others stand in its place");
+        assert!(end.is_within(50, 50, |_| None) && end.is_within(70, 90, history), "deleted at the start");
+        assert!(LogEnd { epoch: -1, offset: 0 }.is_within(0, 0, |_| None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            sound in any::<bool>(),
+        ) {
+            if sound {
+                bytes = stored(&head(Runs::from_each([1, 2, 2])), &client_batch(3));
+            }
+            for (at, bits) in flips {
+                if !bytes.is_empty() {
+                    let at = at.index(bytes.len());
+                    bytes[at] ^= bits;
+                }
+            }
+            if let Ok(outer) = Header::parse(&bytes) {
+                let _ = Entry::decode(outer, &bytes);
+            }
+        }
+    }
 }

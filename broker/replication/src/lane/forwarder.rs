@@ -91,7 +91,6 @@ struct Track {
     /// Below it, parts are sent again that were resolved before: the destination lost them.
     repair_until: i64,
     in_flight: VecDeque<InFlight>,
-    building: bool,
     attempt: u32,
     /// The last position known to be under the destination's watermark.
     confirmed: Option<Position>,
@@ -209,9 +208,6 @@ impl<W> Forwarder<W> {
     /// A pass was built. Says of each part whether its group is to be forwarded, and with which `previous`.
     pub fn on_built(&mut self, parts: &[BuiltPart]) -> Vec<Option<Option<Position>>> {
         self.passing = false;
-        for track in self.tracks.values_mut() {
-            track.building = false;
-        }
         parts.iter().map(|part| self.built(part)).collect()
     }
 
@@ -313,7 +309,6 @@ impl<W> Forwarder<W> {
                 self.ledger.next_part(*destination, track.cursor)
             };
             if let Some(from) = next.filter(|from| *from < self.committed) {
-                track.building = true;
                 parts.push(PassPart { destination: *destination, ticket: track.ticket, from });
             }
         }
@@ -370,7 +365,6 @@ impl<W> Forwarder<W> {
             cursor: start,
             repair_until: start,
             in_flight: VecDeque::new(),
-            building: false,
             attempt: 0,
             confirmed: None,
         })

@@ -101,6 +101,13 @@ impl<W> Ledger<W> {
         None
     }
 
+    /// Drops those who wait for the entry at lane offset `base` and for whom `is_gone` is true.
+    pub fn forget_waiters(&mut self, base: i64, is_gone: impl Fn(&W) -> bool) {
+        if let Some(index) = self.index_of_base(base) {
+            self.owed[index].waiters.retain(|(_, waiter)| !is_gone(waiter));
+        }
+    }
+
     /// Whether the entry at lane offset `base` still has a part that is not under its destination's watermark.
     pub fn is_unresolved(&self, base: i64) -> bool {
         self.index_of_base(base).is_some_and(|index| self.owed[index].uncommitted > 0)

@@ -120,12 +120,8 @@ fn first_orphan(lane: &Log, partition_log: &Log) -> Result<Option<(i64, LogEnd)>
     Ok(None)
 }
 
-/// Whether the log still has everything below `end`, from the same history.
 fn has_end(log: &Log, end: LogEnd) -> bool {
-    if end.offset <= log.start_offset() {
-        return true;
-    }
-    end.offset <= log.end_offset() && log.epochs().epoch_at(end.offset - 1).unwrap_or(-1) == end.epoch
+    end.is_within(log.start_offset(), log.end_offset(), |offset| log.epochs().epoch_at(offset))
 }
 
 fn damaged(log: &Log, error: &dyn std::error::Error) -> StorageError {

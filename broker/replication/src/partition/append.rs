@@ -363,6 +363,8 @@ impl State {
             Acks::All => AnswerWhen::Committed,
         };
         let Some(lane) = &mut self.lane else { return Committed::Now };
+        // A client that repeats itself faster than it waits must not pile up.
+        lane.forwarder.ledger.forget_waiters(lane_offset, |sender| sender.is_closed());
         let (sender, receiver) = oneshot::channel();
         match lane.forwarder.ledger.wait_for(lane_offset, when, sender) {
             Some(_resolved) => Committed::Now,

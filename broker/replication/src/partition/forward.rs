@@ -51,8 +51,6 @@ impl Partition {
         };
         state.received.appended(request.ingress, request.position, info.last_offset + 1);
         let readable = state.appended(now_ms);
-        let point = state.commit_point();
-        state.received.advance_lane(request.ingress, point);
         let held = state.held(request.ingress);
         let flush = state.start_flush();
         drop(state);

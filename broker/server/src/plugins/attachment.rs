@@ -1,0 +1,229 @@
+//! A plugin on a topic: what is in force now, behind one pointer that a change swaps. The produce handler reads it
+//! for each batch, without a lock; `change` makes and swaps attachments, the stage calls them.
+//!
+//! Invariant: a batch sees one attachment from its placement to its append, and an attachment never changes what it
+//! runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use arc_swap::ArcSwapOption;
+use ottla_plugin_host::{Partitioner, Partitions};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::counts::{Counts, TopicCounts};
+use super::loads::Loads;
+use super::registry::Registered;
+use super::settings::Settings;
+
+/// The place of one topic's attachment. There is one per topic that has or had a plugin, or whose produce handler
+/// asked for it.
+pub struct Slot {
+    pub topic: Arc<str>,
+    /// False where nothing is attached, so that most topics pay for one load.
+    attached: AtomicBool,
+    current: ArcSwapOption<Attachment>,
+    /// Held by whoever changes the attachment.
+    pub(super) changing: Arc<tokio::sync::Mutex<()>>,
+    /// Somebody waits for `changing` to bring this topic in line, so nobody else need to.
+    pub(super) reconciling: AtomicBool,
+    pub loads: Arc<Loads>,
+    pub counts: TopicCounts,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// An attempt that failed, so that the same one is not made at each change of metadata.
+pub(super) struct Failure {
+    pub trouble: Trouble,
+    pub settings: Option<Settings>,
+    pub version: Option<Registered>,
+}
+
+/// Why what the topic's configs ask for is not what serves.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Trouble {
+    pub message: String,
+    /// Unix time in milliseconds.
+    pub since_ms: i64,
+}
+
+/// What is in force on a topic.
+pub struct Attachment {
+    pub topic: Arc<str>,
+    pub settings: Settings,
+    /// The version that serves; none if it could not even be found.
+    pub version: Option<Registered>,
+    /// The plugin at work, or why there is none: then `ottla.partitioner.on.error` applies to each batch.
+    pub running: Result<Arc<Running>, String>,
+    pub loads: Arc<Loads>,
+    pub counts: Arc<Counts>,
+    /// Unix time in milliseconds.
+    pub since_ms: i64,
+}
+
+/// A plugin at work. Shared by attachments that differ in mode or `on.error` only.
+pub struct Running {
+    pub partitioner: Partitioner,
+    /// The component's digest, as lanes record it.
+    pub digest: [u8; 32],
+    /// Calls off the network threads at the same time.
+    pub(super) calls: Arc<Semaphore>,
+    calls_max: AtomicU32,
+    /// What the plugin was last told.
+    observed: Mutex<Partitions>,
+    partitions: AtomicU32,
+    /// First calls that are still made off the network threads.
+    unknown_calls: AtomicU32,
+    counts: Arc<Counts>,
+}
+
+/// Calls after which it is known whether a new plugin is quick.
+const UNKNOWN_CALLS: u32 = 16;
+
+impl Slot {
+    pub(super) fn new(topic: &str) -> Slot {
+        Slot {
+            topic: topic.into(),
+            attached: AtomicBool::new(false),
+            current: ArcSwapOption::empty(),
+            changing: Arc::default(),
+            reconciling: AtomicBool::new(false),
+            loads: Arc::default(),
+            counts: TopicCounts::default(),
+            failure: Mutex::default(),
+        }
+    }
+
+    /// What is in force.
+    #[inline]
+    pub fn attachment(&self) -> Option<Arc<Attachment>> {
+        if !self.is_attached() {
+            return None;
+        }
+        self.current.load_full()
+    }
+
+    /// Whether anything is in force.
+    pub fn is_attached(&self) -> bool {
+        self.attached.load(Ordering::Acquire)
+    }
+
+    /// Swaps what is in force; from the next batch on.
+    pub(super) fn put(&self, attachment: Option<Arc<Attachment>>) {
+        let attached = attachment.is_some();
+        self.current.store(attachment);
+        self.attached.store(attached, Ordering::Release);
+    }
+
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.failure.lock().as_ref().map(|failure| failure.trouble.clone())
+    }
+
+    /// True if attaching just this was tried and failed.
+    pub(super) fn failed_with(&self, settings: Option<&Settings>, version: Option<&Registered>) -> bool {
+        let failure = self.failure.lock();
+        failure
+            .as_ref()
+            .is_some_and(|failed| failed.settings.as_ref() == settings && failed.version.as_ref() == version)
+    }
+
+    pub(super) fn set_failure(&self, failure: Option<Failure>) {
+        *self.failure.lock() = failure;
+    }
+}
+
+impl Running {
+    pub(super) fn new(
+        partitioner: Partitioner,
+        digest: [u8; 32],
+        calls_max: u32,
+        observed: Partitions,
+        counts: Arc<Counts>,
+    ) -> Arc<Running> {
+        let running = Arc::new(Running {
+            partitioner,
+            digest,
+            calls: Arc::new(Semaphore::new(calls_max as usize)),
+            calls_max: AtomicU32::new(calls_max),
+            partitions: AtomicU32::new(observed.count()),
+            observed: Mutex::new(observed),
+            unknown_calls: AtomicU32::new(UNKNOWN_CALLS),
+            counts: Arc::clone(&counts),
+        });
+        counts.follow(&running);
+        running
+    }
+
+    /// How many partitions the plugin knows.
+    pub fn partitions(&self) -> u32 {
+        self.partitions.load(Ordering::Acquire)
+    }
+
+    /// False for the first calls, of which nobody knows how long they take.
+    pub(super) fn is_known(&self) -> bool {
+        if self.unknown_calls.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        // Two threads may pass one call for two; it is a rule of thumb.
+        let left = self.unknown_calls.load(Ordering::Relaxed);
+        self.unknown_calls.store(left.saturating_sub(1), Ordering::Relaxed);
+        false
+    }
+
+    /// Tells the plugin how the partitions are, if it does not know.
+    pub(super) fn observe(&self, partitions: Partitions) {
+        let mut observed = self.observed.lock();
+        if *observed != partitions {
+            self.partitioner.observe(partitions.clone());
+            self.partitions.store(partitions.count(), Ordering::Release);
+            *observed = partitions;
+        }
+    }
+
+    /// Allows another number of calls off the network threads.
+    pub(super) fn set_calls_max(&self, calls_max: u32) {
+        let before = self.calls_max.swap(calls_max, Ordering::Relaxed);
+        if calls_max > before {
+            self.calls.add_permits((calls_max - before) as usize);
+            return;
+        }
+        let calls = Arc::clone(&self.calls);
+        let taken = calls.forget_permits((before - calls_max) as usize) as u32;
+        // Permits in use come back later; count them as still allowed until the next change.
+        self.calls_max.fetch_add(before - calls_max - taken, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.counts.retire(&self.partitioner.stats());
+    }
+}
+
+/// A digest as lanes record it, from its hexadecimal form.
+pub(super) fn digest_bytes(hex: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_read_from_hex() {
+        let hex: String = (0..32u8).map(|byte| format!("{:02x}", byte * 7)).collect();
+        let bytes = digest_bytes(&hex).unwrap();
+        assert!(bytes.iter().enumerate().all(|(index, &byte)| byte == index as u8 * 7));
+        for wrong in ["", &hex[1..], &hex.replace('0', "g"), &"é".repeat(32)] {
+            assert_eq!(digest_bytes(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What the plugins need of the rest of the broker, as one trait: cluster metadata stands behind it, and the open
+//! partitions. Tests put a plain memory in its place and run everything else as it is.
+
+use async_trait::async_trait;
+use ottla_model::error::KafkaError;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::registry::Registered;
+use super::settings::TopicConfigs;
+
+/// A topic as the plugins see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicView {
+    pub name: String,
+    /// Tells a topic from an earlier one of the same name.
+    pub id: String,
+    pub partitions: u32,
+    /// Those of the topic's configs that begin with `ottla.partitioner`.
+    pub configs: TopicConfigs,
+}
+
+/// A change of what serves a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Switch {
+    /// Name, version and digest of what is live from then on; none after a detach.
+    pub plugin: Option<SwitchedTo>,
+    pub config: Option<String>,
+    /// Who asked: a client's address, or the broker itself.
+    pub by: String,
+    /// Unix time in milliseconds.
+    pub at_ms: i64,
+    /// The end of each partition's log at that moment, by partition.
+    pub offsets: Vec<i64>,
+}
+
+/// The plugin of a [`Switch`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SwitchedTo {
+    pub name: String,
+    pub version: String,
+    pub digest: String,
+}
+
+/// Where the records behind a receipt (an offset that a producer got for a moved batch) went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Whereabouts {
+    /// In batch order.
+    pub parts: Vec<Part>,
+}
+
+/// A run of records of one batch that went to one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Part {
+    pub records: u32,
+    pub partition: i32,
+    /// The offset of the run's first record there, if that is still known.
+    pub offset: Option<i64>,
+}
+
+/// The rest of the broker.
+#[async_trait]
+pub trait Cluster: Send + Sync + 'static {
+    /// Unix time in milliseconds.
+    fn now_ms(&self) -> i64;
+
+    /// Versions that were uploaded, without those that ship with the broker.
+    fn registered(&self) -> Vec<Registered>;
+
+    /// Records a version; what has its name and version already is an error.
+    async fn register(&self, version: &Registered) -> Result<(), KafkaError>;
+
+    /// Forgets a version.
+    async fn unregister(&self, name: &str, version: &str) -> Result<(), KafkaError>;
+
+    /// Topics that have a config of the plugins.
+    fn topics(&self) -> Vec<TopicView>;
+
+    fn topic(&self, name: &str) -> Option<TopicView>;
+
+    /// Sets (or with `None` removes) configs of a topic, as IncrementalAlterConfigs does.
+    async fn alter(
+        &self,
+        topic: &str,
+        changes: &[(&str, Option<String>)],
+        by: &str,
+    ) -> Result<(), KafkaError>;
+
+    /// Puts a switch on record.
+    async fn record_switch(&self, topic: &TopicView, switch: Switch) -> Result<(), KafkaError>;
+
+    /// Recorded switches of a topic, oldest first.
+    fn switches(&self, topic: &str) -> Vec<Switch>;
+
+    /// Partitions that take no records now, ascending.
+    fn unwritable(&self, topic: &str) -> Vec<u32>;
+
+    /// The end of each partition's log, by partition.
+    fn log_ends(&self, topic: &str) -> Vec<i64>;
+
+    /// Resolves a receipt.
+    fn whereabouts(&self, topic: &str, partition: i32, offset: i64) -> Result<Whereabouts, KafkaError>;
+
+    /// Changes with each change of metadata.
+    fn changes(&self) -> watch::Receiver<u64>;
+}

@@ -1,0 +1,13 @@
+//! The plugins that ship with the broker. Their components are part of the program, so they are there on every
+//! machine and cannot be deleted; an upload may add other versions under the same names.
+
+/// The version that all shipped plugins have.
+pub const VERSION: &str = "0.1.0";
+
+/// Name and component of each.
+pub const SHIPPED: [(&str, &[u8]); 4] = [
+    ("key-hash", include_bytes!("../../../../plugins/dist/key_hash.wasm")),
+    ("round-robin", include_bytes!("../../../../plugins/dist/round_robin.wasm")),
+    ("sticky", include_bytes!("../../../../plugins/dist/sticky.wasm")),
+    ("vip-weighted", include_bytes!("../../../../plugins/dist/vip_weighted.wasm")),
+];

@@ -1,0 +1,167 @@
+//! The four topic configs of a partitioner, read and checked. Config requests and the follower of cluster metadata
+//! read them here, so a value that was accepted once is accepted after a restart too.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use ottla_model::error::{ErrorCode, KafkaError};
+use serde::Serialize;
+
+use super::version::{Reference, shown};
+
+pub const PARTITIONER: &str = "ottla.partitioner";
+pub const CONFIG: &str = "ottla.partitioner.config";
+pub const MODE: &str = "ottla.partitioner.mode";
+pub const ON_ERROR: &str = "ottla.partitioner.on.error";
+
+/// A plugin's config is at most this long: it goes into each metadata record of a switch.
+pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
+
+/// Configs of a topic, by key. Keys that are not of the partitioner are ignored.
+pub type TopicConfigs = BTreeMap<String, String>;
+
+/// What becomes of the plugin's decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Records go where the plugin says.
+    #[default]
+    Assign,
+    /// A batch with a record that its client placed elsewhere is refused.
+    Enforce,
+    /// Nothing is placed; what the plugin would have placed elsewhere is counted.
+    Observe,
+}
+
+/// What becomes of a batch on which the plugin failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// The client gets an error.
+    #[default]
+    Reject,
+    /// The native partitioner decides: murmur2 for keyed records, others stay.
+    Builtin,
+    /// The batch stays where the client put it.
+    Pass,
+}
+
+impl FromStr for Mode {
+    type Err = KafkaError;
+    fn from_str(text: &str) -> Result<Mode, KafkaError> {
+        match text {
+            "assign" => Ok(Mode::Assign),
+            "enforce" => Ok(Mode::Enforce),
+            "observe" => Ok(Mode::Observe),
+            _ => Err(invalid(format!("{MODE}={}: give assign, enforce or observe", shown(text)))),
+        }
+    }
+}
+
+impl FromStr for OnError {
+    type Err = KafkaError;
+    fn from_str(text: &str) -> Result<OnError, KafkaError> {
+        match text {
+            "reject" => Ok(OnError::Reject),
+            "builtin" => Ok(OnError::Builtin),
+            "pass" => Ok(OnError::Pass),
+            _ => Err(invalid(format!("{ON_ERROR}={}: give reject, builtin or pass", shown(text)))),
+        }
+    }
+}
+
+impl fmt::Display for OnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OnError::Reject => "reject",
+            OnError::Builtin => "builtin",
+            OnError::Pass => "pass",
+        })
+    }
+}
+
+/// What a topic asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub reference: Reference,
+    /// JSON text; `{}` where none is set.
+    pub config: String,
+    pub mode: Mode,
+    pub on_error: OnError,
+}
+
+impl Settings {
+    /// Reads a topic's configs. None where `ottla.partitioner` is not set or empty; the others are checked all the
+    /// same, for they may be set before it.
+    ///
+    /// # Errors
+    /// INVALID_CONFIG with the key, the value and what it may be.
+    pub fn read(configs: &TopicConfigs) -> Result<Option<Settings>, KafkaError> {
+        let get = |key: &str| configs.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
+        let config = get(CONFIG).unwrap_or("{}");
+        if config.len() > CONFIG_BYTES_MAX {
+            return Err(invalid(format!(
+                "{CONFIG} has {} bytes, and {CONFIG_BYTES_MAX} are allowed",
+                config.len()
+            )));
+        }
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(config) {
+            return Err(invalid(format!("{CONFIG}={} is not JSON: {error}", shown(config))));
+        }
+        let mode = get(MODE).map(str::parse).transpose()?.unwrap_or_default();
+        let on_error = get(ON_ERROR).map(str::parse).transpose()?.unwrap_or_default();
+        let Some(reference) = get(PARTITIONER) else { return Ok(None) };
+        let reference =
+            Reference::parse(reference).map_err(|reason| invalid(format!("{PARTITIONER}: {reason}")))?;
+        Ok(Some(Settings { reference, config: config.to_owned(), mode, on_error }))
+    }
+}
+
+pub(super) fn invalid(message: String) -> KafkaError {
+    KafkaError::new(ErrorCode::InvalidConfig, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Option<Settings>, KafkaError> {
+        Settings::read(&pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect())
+    }
+
+    #[test]
+    fn defaults_hold_where_nothing_is_set() {
+        let settings = read(&[(PARTITIONER, "key-hash")]).unwrap().unwrap();
+        assert_eq!(settings.reference, Reference { name: "key-hash".into(), version: None });
+        assert_eq!(
+            (settings.config.as_str(), settings.mode, settings.on_error),
+            ("{}", Mode::Assign, OnError::Reject)
+        );
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[(PARTITIONER, " "), (MODE, "enforce")]), Ok(None));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_it_may_be() {
+        let long = format!("\"{}\"", "x".repeat(CONFIG_BYTES_MAX));
+        for (key, value, part) in [
+            (MODE, "Assign", "assign, enforce or observe"),
+            (ON_ERROR, "dead-letter", "reject, builtin or pass"),
+            (CONFIG, "{share:0.8}", "is not JSON"),
+            (CONFIG, &long, "65536 are allowed"),
+            (PARTITIONER, "key-hash@latest", "three numbers"),
+            (PARTITIONER, "Key Hash", "lower case"),
+        ] {
+            for with_plugin in [false, true] {
+                let mut pairs = vec![(key, value)];
+                if with_plugin && key != PARTITIONER {
+                    pairs.push((PARTITIONER, "key-hash"));
+                }
+                let error = read(&pairs).unwrap_err();
+                assert_eq!(error.code, ErrorCode::InvalidConfig);
+                assert!(error.message.contains(key) && error.message.contains(part), "{}", error.message);
+            }
+        }
+    }
+}
