@@ -1,6 +1,7 @@
 //! Logs in real folders: what is appended is read back, by the same log and after it is opened again.
 
 mod faults;
+mod many;
 mod model;
 
 use std::io::IoSlice;
