@@ -7,6 +7,8 @@ mod append;
 mod durability;
 mod open;
 mod read;
+mod recovery;
+mod replay;
 mod retention;
 mod timestamps;
 mod trash;

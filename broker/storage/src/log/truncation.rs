@@ -46,7 +46,7 @@ impl Log {
             None => offset,
         };
         self.log_end = end;
-        self.rewalk_active(now_ms)?;
+        self.rewalk_active()?;
         self.after_truncation(now_ms)?;
         Ok(self.log_end)
     }

@@ -1,0 +1,160 @@
+//! Recovery of segments: walks those that may hold something unsound, compares CRCs above the recovery point, cuts at
+//! the first bad batch, and makes indexes again where they are missing or damaged. Opening a log and truncating it
+//! stand on it. The invariant: what remains is a whole prefix of what was written, and what was cut is said.
+
+use super::Log;
+use super::open::{Cut, Open, Rebuilt, Recovery};
+use crate::disk;
+use crate::error::StorageError;
+use crate::names;
+use crate::segment::Segment;
+use crate::walk::{BatchChecker, HeaderWalk, WalkError};
+
+impl Log {
+    /// Walks the segments that may hold something unsound, and the last one to find the log's end.
+    pub(super) fn recover(&mut self, open: Open, recovery: &mut Recovery) -> Result<(), StorageError> {
+        let last = self.segments.len() - 1;
+        let check_from = if open.clean { i64::MAX } else { self.recovery_point };
+        let first_unsynced = if open.clean { last } else { self.segment_of(check_from) };
+        let mut checker = BatchChecker::new();
+        self.log_end = self.active().base_offset();
+        for number in 0..=last {
+            let segment = &self.segments[number];
+            let is_odd = !open.clean && !segment.indexes_missing && !segment.is_indexed();
+            if is_odd {
+                let path = segment.name().path(names::OFFSET_INDEX);
+                let reason = "it or the time index does not hold whole entries".to_owned();
+                recovery.rebuilt.push(Rebuilt { path, reason });
+            }
+            if number < first_unsynced && !segment.indexes_missing && !is_odd {
+                continue;
+            }
+            let end_max = self.segments.get(number + 1).map_or(i64::MAX, Segment::base_offset);
+            let walked = self.walk_segment(number, check_from, end_max, &mut checker, recovery)?;
+            if number == last {
+                self.log_end = walked.next_offset;
+            }
+            if let Some((position, reason)) = walked.bad {
+                self.cut(number, position, walked.next_offset, reason, recovery)?;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks one segment from its last trustworthy index entry on; checks CRCs of batches at or above `check_from`;
+    /// adds index entries and epochs that are missing.
+    fn walk_segment(
+        &mut self,
+        number: usize,
+        check_from: i64,
+        end_max: i64,
+        checker: &mut BatchChecker,
+        recovery: &mut Recovery,
+    ) -> Result<Walked, StorageError> {
+        let interval = self.config.index_interval_bytes;
+        let is_last = number + 1 == self.segments.len();
+        let segment = &mut self.segments[number];
+        let mut walked = Walked { next_offset: segment.base_offset(), bad: None };
+        if segment.size() == 0 {
+            segment.ensure_empty_indexes()?;
+            return Ok(walked);
+        }
+        let start = segment.trusted_start(check_from)?;
+        let file = segment.file()?;
+        for batch in HeaderWalk::new(&file, start, segment.size()) {
+            let checked = batch.and_then(|(position, header)| {
+                let bad = |reason| WalkError::Bad { position, reason };
+                if header.base_offset < walked.next_offset || header.next_offset() > end_max {
+                    let (base, next) = (header.base_offset, header.next_offset());
+                    return Err(bad(format!(
+                        "offsets {base} to {next} do not lie between {} and {end_max}",
+                        walked.next_offset
+                    )));
+                }
+                if segment.relative(header.last_offset()).is_none() {
+                    return Err(bad(format!("offset {} is too far from the base", header.last_offset())));
+                }
+                if header.last_offset() >= check_from {
+                    checker.check(&file, position, &header)?;
+                    recovery.checked_batches += 1;
+                    recovery.checked_bytes += header.size() as u64;
+                }
+                Ok((position, header))
+            });
+            match checked {
+                Ok((position, header)) => {
+                    segment.note(position, &header, interval);
+                    self.epochs.note(header.partition_leader_epoch, header.base_offset);
+                    walked.next_offset = header.next_offset();
+                }
+                Err(WalkError::Bad { position, .. }) if position == start && start > 0 => {
+                    segment.indexes_missing = true;
+                    return self.walk_segment(number, check_from, end_max, checker, recovery);
+                }
+                Err(WalkError::Bad { position, reason }) => {
+                    walked.bad = Some((position, reason));
+                    break;
+                }
+                Err(error) => return Err(segment.walk_failed(error)),
+            }
+        }
+        segment.indexes_missing = false;
+        if !is_last {
+            segment
+                .finish()
+                .map_err(|error| StorageError::io("write the index of", segment.path(), error))?;
+        }
+        Ok(walked)
+    }
+
+    /// Removes everything from `position` of segment `number` on.
+    fn cut(
+        &mut self,
+        number: usize,
+        position: u64,
+        offset: i64,
+        reason: String,
+        recovery: &mut Recovery,
+    ) -> Result<(), StorageError> {
+        let segment = &mut self.segments[number];
+        let bytes = segment.size() - position;
+        recovery.cuts.push(Cut { path: segment.path(), position, offset, bytes, reason });
+        segment.cut_file(position)?;
+        let behind = format!("it lies behind the cut in {}", segment.path().display());
+        for segment in self.segments.split_off(number + 1) {
+            let cut = Cut {
+                path: segment.path(),
+                position: 0,
+                offset,
+                bytes: segment.size(),
+                reason: behind.clone(),
+            };
+            recovery.cuts.push(cut);
+            for suffix in names::SEGMENT_SUFFIXES {
+                disk::remove(&segment.name().path(suffix))?;
+            }
+        }
+        self.log_end = offset;
+        Ok(())
+    }
+
+    /// Walks the rest of the active segment after a truncation, so that its largest timestamp and its index follow.
+    pub(super) fn rewalk_active(&mut self) -> Result<(), StorageError> {
+        let mut unused = Recovery::default();
+        let number = self.segments.len() - 1;
+        let walked = self.walk_segment(number, i64::MAX, i64::MAX, &mut BatchChecker::new(), &mut unused)?;
+        match walked.bad {
+            None => Ok(()),
+            Some((position, reason)) => {
+                let reason = format!("at position {position}: {reason}");
+                Err(StorageError::Damaged { path: self.active().path(), reason })
+            }
+        }
+    }
+}
+
+struct Walked {
+    next_offset: i64,
+    bad: Option<(u64, String)>,
+}

@@ -1,0 +1,110 @@
+//! Replay: producer states as of a restart or a truncation, from the newest sound saved state and the headers of the
+//! batches behind it. Damage in a saved state costs a longer replay; epochs that the checkpoint lacks are noted on the
+//! way.
+
+use ottla_model::batch::Header;
+
+use super::Log;
+use super::durability::SavedStates;
+use super::open::Rebuilt;
+use crate::error::StorageError;
+use crate::names;
+use crate::producers::{self, ProducerStates};
+use crate::segment::Segment;
+use crate::walk::{HeaderWalk, WalkError};
+
+impl Log {
+    /// Takes the newest sound saved state at or below the log's end, and replays what follows it.
+    pub(super) fn load_producers(&mut self, now_ms: i64) -> Result<Replayed, StorageError> {
+        let mut replayed = Replayed::default();
+        // Also what lies below the log's start tells, as long as it is there.
+        let mut states = ProducerStates::starting_at(self.segments.first().map_or(0, Segment::base_offset));
+        self.saved = SavedStates::default();
+        let end = self.log_end;
+        // They tell of batches that are gone.
+        self.forget_states_where(|saved| saved > end)?;
+        let offsets = self.saved_offsets()?;
+        let newest = offsets.last().copied();
+        for &offset in offsets.iter().rev() {
+            match producers::read_saved(&self.dir, offset) {
+                Ok(saved) => {
+                    states = saved;
+                    self.saved.newest = Some(offset);
+                    break;
+                }
+                Err(reason) => {
+                    let path = self.dir.join(names::file_name(offset, names::SNAPSHOT));
+                    replayed.rebuilt.push(Rebuilt { path, reason });
+                    self.remove_states(offset)?;
+                }
+            }
+        }
+        self.forget_strays(&offsets, newest)?;
+        let from = states.end_offset();
+        let mut batches = 0;
+        self.replay(from, |header, _| {
+            states.record(header, now_ms);
+            batches += 1;
+        })?;
+        self.producers = states;
+        replayed.batches = batches;
+        Ok(replayed)
+    }
+
+    /// Removes saved states that stand between segments, but the newest, which goes when a newer one is written.
+    fn forget_strays(&mut self, offsets: &[i64], newest: Option<i64>) -> Result<(), StorageError> {
+        for &offset in offsets {
+            let is_base = self.segments.iter().any(|segment| segment.base_offset() == offset);
+            if is_base {
+                continue;
+            }
+            if Some(offset) == newest || Some(offset) == self.saved.newest {
+                self.saved.stray = Some(offset);
+            } else {
+                self.remove_states(offset)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `observe` with the header and the position of each batch from the one that holds `from` on. Epochs that
+    /// the checkpoint lacks are noted on the way. Damage within a segment ends the walk of that segment.
+    pub(super) fn replay(
+        &mut self,
+        from: i64,
+        mut observe: impl FnMut(&Header, u64),
+    ) -> Result<(), StorageError> {
+        if from >= self.log_end {
+            return Ok(());
+        }
+        for number in self.segment_of(from)..self.segments.len() {
+            let segment = &self.segments[number];
+            if segment.size() == 0 {
+                continue;
+            }
+            let file = segment.file()?;
+            let start = segment.confirmed_start(&file, from);
+            for batch in HeaderWalk::new(&file, start, segment.size()) {
+                match batch {
+                    Ok((_, header)) if header.last_offset() < from => {}
+                    Ok((position, header)) => {
+                        self.epochs.note(header.partition_leader_epoch, header.base_offset);
+                        observe(&header, position);
+                    }
+                    Err(WalkError::Bad { position, reason }) => {
+                        tracing::error!(path = %segment.path().display(), position, reason, "damage in the log");
+                        break;
+                    }
+                    Err(error) => return Err(segment.walk_failed(error)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Replayed {
+    pub batches: u64,
+    pub rebuilt: Vec<Rebuilt>,
+}
