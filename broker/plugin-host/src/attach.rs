@@ -6,76 +6,15 @@ use std::sync::atomic::AtomicU64;
 
 use crate::calls;
 use crate::compiler::Compiled;
-use crate::engine::Ticker;
 use crate::error::{AttachError, CallError, Step};
-use crate::host::Shared;
-use crate::instance::{Instance, START_TIME_MS, StartError};
+use crate::instance::Instance;
 use crate::limits::Limits;
-use crate::log::{LogGate, LogSink, cut};
+use crate::log::{LogGate, LogSink};
 use crate::partitioner::Partitioner;
-use crate::topic::{Fields, Identity, Partitions, Topic};
+use crate::shared::Shared;
+use crate::template::{NotStarted, Template};
+use crate::topic::{Fields, Identity, Topic};
 use crate::warmup;
-
-/// What a plugin says against its config is cut to this.
-const REASON_BYTES_MAX: usize = 1024;
-
-/// All that it takes to start another instance of an attached plugin.
-pub(crate) struct Template {
-    pub(crate) compiled: Compiled,
-    pub(crate) topic: Topic,
-    config_json: String,
-    pub(crate) log: Arc<LogGate>,
-    /// Memory of all instances.
-    pub(crate) gauge: Arc<AtomicU64>,
-    pub(crate) ticker: Arc<Ticker>,
-}
-
-/// Why an instance did not start.
-pub(crate) struct NotStarted {
-    pub step: Step,
-    pub reason: String,
-}
-
-impl Template {
-    /// Makes and configures an instance; says which fields it reads.
-    pub(crate) fn start(
-        &self,
-        limits: &Limits,
-        partitions: &Partitions,
-    ) -> Result<(Instance, Fields), NotStarted> {
-        let _running = self.ticker.call();
-        let (kind, interface) = self.compiled.partitioner();
-        let started = Instance::start(
-            self.compiled.pre(),
-            kind,
-            interface,
-            limits,
-            self.log.clone(),
-            self.gauge.clone(),
-        );
-        let mut instance = started.map_err(|error| match error {
-            StartError::Bind(reason) => NotStarted { step: Step::Validate, reason },
-            StartError::Instantiate(error, context) => NotStarted {
-                step: Step::Instantiate,
-                reason: start_reason(calls::fault(&error, context, limits)),
-            },
-        })?;
-        let configured = instance.configure(&self.topic, partitions, &self.config_json);
-        let reason = match configured {
-            Ok(Ok(fields)) => return Ok((instance, fields)),
-            Ok(Err(reason)) => cut(&reason, REASON_BYTES_MAX).to_owned(),
-            Err(error) => start_reason(calls::fault(&error, instance.context(), limits)),
-        };
-        Err(NotStarted { step: Step::Configure, reason })
-    }
-}
-
-fn start_reason(fault: CallError) -> String {
-    match fault {
-        CallError::Timeout => format!("it took longer than {START_TIME_MS} ms"),
-        other => other.to_string(),
-    }
-}
 
 pub(crate) fn attach(
     host: &Arc<Shared>,
@@ -134,7 +73,7 @@ fn warm_up(
     instance.apply(limits);
     if let Err(error) = instance.observe(partitions, time_ms) {
         let fault = calls::fault(&error, instance.context(), limits);
-        return Err(format!("observe: {}", detailed(&fault, limits)));
+        return Err(format!("observe: {}", calls::detailed(&fault, limits)));
     }
     for columns in warmup::batches(fields) {
         let count = columns.count;
@@ -145,21 +84,10 @@ fn warm_up(
         match outcome {
             // Synthetic records may well be bad ones, or none that it can decide on.
             Ok(_) | Err(CallError::Rejected(_) | CallError::Failed(_)) => {}
-            Err(fault) => return Err(format!("a batch of {count} records: {}", detailed(&fault, limits))),
+            Err(fault) => {
+                return Err(format!("a batch of {count} records: {}", calls::detailed(&fault, limits)));
+            }
         }
     }
     Ok(())
-}
-
-/// The message of a call error, with the limit that it ran into.
-pub(crate) fn detailed(error: &CallError, limits: &Limits) -> String {
-    match error {
-        CallError::Timeout => {
-            format!("it took longer than {} ms (ottla.plugin.batch.time.ms)", limits.batch_time_ms)
-        }
-        CallError::Busy => {
-            format!("all of its {} instances were busy (ottla.plugin.instances)", limits.instances)
-        }
-        other => other.to_string(),
-    }
 }

@@ -5,10 +5,10 @@ use wasmtime::Trap;
 
 use crate::contract_v0_1::{Answer, RawFailure, RawPlacement, RawRejection};
 use crate::error::{CallError, Rejection};
-use crate::instance::Context;
+use crate::guest::Context;
 use crate::limits::Limits;
 use crate::log::cut;
-use crate::partitioner::Placement;
+use crate::placement::Placement;
 
 /// A reason that a plugin gives is cut to this; it travels in Kafka responses.
 const REASON_BYTES_MAX: usize = 1024;
@@ -48,6 +48,19 @@ fn explain(reason: &mut String, context: &Context, limits: &Limits) {
     }
     if let Some(last) = &context.last_error {
         *reason += &format!("; its last words: {last}");
+    }
+}
+
+/// The message of a call error, with the limit that it ran into.
+pub(crate) fn detailed(error: &CallError, limits: &Limits) -> String {
+    match error {
+        CallError::Timeout => {
+            format!("it took longer than {} ms (ottla.plugin.batch.time.ms)", limits.batch_time_ms)
+        }
+        CallError::Busy => {
+            format!("all of its {} instances were busy (ottla.plugin.instances)", limits.instances)
+        }
+        other => other.to_string(),
     }
 }
 

@@ -15,8 +15,8 @@ use crate::cache::Cache;
 use crate::child::compile_in_child;
 use crate::contract_v0_1;
 use crate::error::PluginError;
+use crate::guest::Guest;
 use crate::inspection::Inspection;
-use crate::instance::Guest;
 use crate::limits::Limits;
 use crate::topic::Kind;
 

@@ -11,7 +11,7 @@ use wasmtime::component::{
 use wasmtime::{Engine, Store, StoreContextMut};
 
 use crate::columns::{Slice, View};
-use crate::instance::Guest;
+use crate::guest::Guest;
 use crate::log::Level;
 use crate::topic::{Fields, Kind, Partitions, Topic};
 

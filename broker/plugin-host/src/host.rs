@@ -2,21 +2,16 @@
 //! comes, and hands out the current limits.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
-
-use arc_swap::{ArcSwap, Guard};
-use parking_lot::Mutex;
-use wasmtime::Engine;
+use std::sync::Arc;
 
 use crate::attach;
-use crate::cache::Cache;
 use crate::compiler::{self, Compiled, Compiler};
-use crate::engine::{Ticker, new_engine};
 use crate::error::{AttachError, PluginError, Refused};
 use crate::inspection::{self, Inspection};
 use crate::limits::Limits;
 use crate::log::LogSink;
 use crate::partitioner::Partitioner;
+use crate::shared::Shared;
 use crate::topic::{Identity, Topic};
 
 /// How a host is set up.
@@ -32,26 +27,9 @@ pub struct HostConfig {
 #[derive(Clone)]
 pub struct Host(Arc<Shared>);
 
-pub(crate) struct Shared {
-    compiler: Compiler,
-    cache: Option<Cache>,
-    limits: ArcSwap<Limits>,
-    engine: Mutex<Option<Engine>>,
-    /// One compilation at a time, so that the limits for one bound what compiling takes at all.
-    compiling: Mutex<()>,
-    ticker: Mutex<Weak<Ticker>>,
-}
-
 impl Host {
     pub fn new(config: HostConfig) -> Host {
-        Host(Arc::new(Shared {
-            compiler: config.compiler,
-            cache: config.cache_dir.map(Cache::new),
-            limits: ArcSwap::from_pointee(config.limits),
-            engine: Mutex::new(None),
-            compiling: Mutex::new(()),
-            ticker: Mutex::new(Weak::new()),
-        }))
+        Host(Arc::new(Shared::new(config.compiler, config.cache_dir, config.limits)))
     }
 
     /// Holds from the next call, compilation or instance on, also for what is attached already.
@@ -99,32 +77,5 @@ impl Host {
         sink: Arc<dyn LogSink>,
     ) -> Result<Partitioner, AttachError> {
         attach::attach(&self.0, compiled, identity, topic, config_json, sink)
-    }
-}
-
-impl Shared {
-    pub(crate) fn limits(&self) -> Guard<Arc<Limits>> {
-        self.limits.load()
-    }
-
-    fn engine(&self) -> Result<Engine, PluginError> {
-        let mut engine = self.engine.lock();
-        if let Some(engine) = &*engine {
-            return Ok(engine.clone());
-        }
-        let made =
-            new_engine(true).map_err(|error| PluginError::Compiler(format!("no engine: {error:#}")))?;
-        Ok(engine.insert(made).clone())
-    }
-
-    /// The clock that all attachments share; it ends with the last of them.
-    pub(crate) fn ticker(&self, engine: &Engine) -> std::io::Result<Arc<Ticker>> {
-        let mut slot = self.ticker.lock();
-        if let Some(ticker) = slot.upgrade() {
-            return Ok(ticker);
-        }
-        let ticker = Arc::new(Ticker::start(engine.clone())?);
-        *slot = Arc::downgrade(&ticker);
-        Ok(ticker)
     }
 }

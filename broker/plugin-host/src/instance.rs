@@ -5,96 +5,20 @@
 //! owner drops it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
+use wasmtime::Store;
 use wasmtime::component::InstancePre;
-use wasmtime::{ResourceLimiter, Store};
 
 use crate::columns::View;
 use crate::contract_v0_1::{Answer, Exports};
+use crate::guest::{Context, Guest};
 use crate::limits::Limits;
-use crate::log::{Level, LogGate, cut};
+use crate::log::LogGate;
 use crate::topic::{Fields, Kind, Partitions, Topic};
 
-/// Core instances, tables and memories in one component; toolchains that link several modules need dozens.
-const CORE_INSTANCES_MAX: usize = 1000;
-const TABLES_MAX: usize = 100;
-const MEMORIES_MAX: usize = 100;
-/// What a table entry costs the host.
-const TABLE_ENTRY_BYTES: usize = 8;
 /// Time to start an instance and configure it; interpreters set themselves up in it.
 pub(crate) const START_TIME_MS: u64 = 2_000;
-/// How much of a plugin's last error line goes into the report of its trap.
-const LAST_ERROR_BYTES_MAX: usize = 300;
-
-/// What the store of an instance holds for the host.
-pub(crate) struct Guest {
-    memory: Memory,
-    log: Arc<LogGate>,
-    log_bytes_per_s: u64,
-    /// The last line that the plugin wrote as an error during this call: SDKs write a panic's message before the trap.
-    last_error: Option<String>,
-}
-
-impl Guest {
-    pub(crate) fn log(&mut self, level: Level, message: String) {
-        if level == Level::Error {
-            self.last_error = Some(cut(&message, LAST_ERROR_BYTES_MAX).to_owned());
-        }
-        self.log.write(self.log_bytes_per_s, level, &message);
-    }
-}
-
-/// Counts all memories and tables of an instance against one limit.
-struct Memory {
-    limit_bytes: usize,
-    used_bytes: usize,
-    refused: bool,
-    /// Sum over the attachment's instances.
-    gauge: Arc<AtomicU64>,
-}
-
-impl Memory {
-    fn grow(&mut self, current: usize, desired: usize) -> bool {
-        let more = desired.saturating_sub(current);
-        if self.used_bytes.saturating_add(more) > self.limit_bytes {
-            self.refused = true;
-            return false;
-        }
-        self.used_bytes += more;
-        self.gauge.fetch_add(more as u64, Ordering::Relaxed);
-        true
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        self.gauge.fetch_sub(self.used_bytes as u64, Ordering::Relaxed);
-    }
-}
-
-impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.grow(current, desired))
-    }
-
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let bytes = |entries: usize| entries.saturating_mul(TABLE_ENTRY_BYTES);
-        Ok(self.grow(bytes(current), bytes(desired)))
-    }
-
-    fn instances(&self) -> usize {
-        CORE_INSTANCES_MAX
-    }
-
-    fn tables(&self) -> usize {
-        TABLES_MAX
-    }
-
-    fn memories(&self) -> usize {
-        MEMORIES_MAX
-    }
-}
 
 pub(crate) struct Instance {
     store: Store<Guest>,
@@ -109,13 +33,6 @@ pub(crate) enum StartError {
     Bind(String),
 }
 
-/// What explains a failure beside the error itself.
-#[derive(Default)]
-pub(crate) struct Context {
-    pub last_error: Option<String>,
-    pub memory_refused: bool,
-}
-
 impl Instance {
     /// Makes an instance. It must be configured before anything else.
     pub(crate) fn start(
@@ -126,24 +43,14 @@ impl Instance {
         log: Arc<LogGate>,
         gauge: Arc<AtomicU64>,
     ) -> Result<Instance, StartError> {
-        let guest = Guest {
-            memory: Memory {
-                limit_bytes: limits.memory_bytes as usize,
-                used_bytes: 0,
-                refused: false,
-                gauge,
-            },
-            log,
-            log_bytes_per_s: limits.log_bytes_per_s,
-            last_error: None,
-        };
+        let guest = Guest::new(limits, log, gauge);
         let mut store = Store::new(pre.engine(), guest);
-        store.limiter(|guest| &mut guest.memory);
+        store.limiter(Guest::limiter);
         store.set_hostcall_fuel(limits.result_bytes as usize);
         store.set_epoch_deadline(START_TIME_MS + 1);
         let instance = match pre.instantiate(&mut store) {
             Ok(instance) => instance,
-            Err(error) => return Err(StartError::Instantiate(error, context(&mut store))),
+            Err(error) => return Err(StartError::Instantiate(error, store.data_mut().context())),
         };
         let exports = Exports::bind(&mut store, &instance, kind, interface).map_err(StartError::Bind)?;
         Ok(Instance { store, exports, observed: 0 })
@@ -162,10 +69,7 @@ impl Instance {
     /// Makes the limits as they are now hold for what follows.
     #[inline]
     pub(crate) fn apply(&mut self, limits: &Limits) {
-        let guest = self.store.data_mut();
-        guest.memory.limit_bytes = limits.memory_bytes as usize;
-        guest.log_bytes_per_s = limits.log_bytes_per_s;
-        guest.last_error = None;
+        self.store.data_mut().apply(limits);
         self.store.set_hostcall_fuel(limits.result_bytes as usize);
     }
 
@@ -187,11 +91,6 @@ impl Instance {
     }
 
     pub(crate) fn context(&mut self) -> Context {
-        context(&mut self.store)
+        self.store.data_mut().context()
     }
-}
-
-fn context(store: &mut Store<Guest>) -> Context {
-    let guest = store.data_mut();
-    Context { last_error: guest.last_error.take(), memory_refused: std::mem::take(&mut guest.memory.refused) }
 }

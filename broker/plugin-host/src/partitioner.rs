@@ -11,32 +11,22 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
-use crate::attach::{Template, detailed};
 use crate::breaker::Breaker;
-use crate::calls;
+use crate::calls::{self, detailed};
 use crate::columns::{Columns, View};
 use crate::error::CallError;
-use crate::host::Shared;
 use crate::instance::Instance;
 use crate::limits::Limits;
+use crate::placement::Placement;
+use crate::shared::Shared;
 use crate::stats::{BreakerState, Stats, StatsSnapshot};
+use crate::template::Template;
 use crate::topic::{Fields, Identity, Kind, Partitions};
 
 /// A call up to this long may run on a network thread.
 const QUICK: Duration = Duration::from_micros(200);
 /// After a longer one, this many quick calls must pass before the plugin counts as quick again.
 const QUICK_AGAIN_CALLS: u32 = 256;
-
-/// Where the records of a batch go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// To the partition that the client named.
-    Stay,
-    /// All to this one.
-    All(u32),
-    /// One partition per record.
-    Each(Vec<u32>),
-}
 
 /// An attached plugin. Calls may come from any thread; dropping it ends its instances.
 pub struct Partitioner {
