@@ -19,7 +19,7 @@ pub(super) struct SavedStates {
     pub newest: Option<i64>,
     /// The newest pair that surely outlives a power loss.
     pub synced: Option<i64>,
-    /// A pair that stands between segments, and goes when a newer one is written.
+    /// A pair between segments that is perhaps only in the page cache; it goes when a newer one is written.
     pub stray: Option<i64>,
 }
 
@@ -177,9 +177,18 @@ impl Log {
             self.saved.synced = Some(offset);
         }
         let is_base = |offset| self.segments.iter().any(|segment| segment.base_offset() == offset);
-        let previous = self.saved.stray.filter(|&stray| stray != offset && !is_base(stray));
-        self.saved.stray = (!is_base(offset)).then_some(offset);
-        previous.map_or(Ok(()), |stray| self.remove_states(stray))
+        let between = (!is_base(offset)).then_some(offset);
+        if durability == Durability::PageCache {
+            // One that may be the only durable one stays until a newer one is.
+            let previous = std::mem::replace(&mut self.saved.stray, between);
+            let goes = previous.filter(|&stray| stray != offset && !is_base(stray));
+            return goes.map_or(Ok(()), |stray| self.remove_states(stray));
+        }
+        self.saved.stray = None;
+        for older in self.saved_offsets()?.into_iter().filter(|&older| older < offset && !is_base(older)) {
+            self.remove_states(older)?;
+        }
+        Ok(())
     }
 
     /// Removes a saved state, Kafka's file first: a `.snapshot` never stands without the `.producers` it needs.

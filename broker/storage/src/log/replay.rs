@@ -58,9 +58,7 @@ impl Log {
             if is_base {
                 continue;
             }
-            if Some(offset) == newest || Some(offset) == self.saved.newest {
-                self.saved.stray = Some(offset);
-            } else {
+            if Some(offset) != newest && Some(offset) != self.saved.newest {
                 self.remove_states(offset)?;
             }
         }

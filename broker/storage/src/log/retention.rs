@@ -35,7 +35,8 @@ impl Log {
     }
 
     /// Deletes the segments that retention no longer keeps, all of them below `high_watermark`. The files are
-    /// renamed now and removed by `remove_deleted`.
+    /// renamed now and removed by `remove_deleted`. Where producers are known the log is flushed first, which blocks
+    /// for as long as the disk takes.
     ///
     /// # Errors
     /// Those of rolling and of saving states; what was not deleted is tried again at the next call.
@@ -46,6 +47,8 @@ impl Log {
             return Ok(deleted);
         }
         if !self.producers.is_empty() {
+            // A state counts only as long as the log reaches up to it, also after a power loss.
+            self.flush(now_ms)?;
             self.save_producers_durably()?;
         }
         if count == self.segments.len() {
