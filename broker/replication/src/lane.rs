@@ -23,8 +23,7 @@ use std::io::IoSlice;
 use std::path::Path;
 
 use ottla_model::batch::HEADER_BYTES;
-use ottla_model::ids::RECEIPT_OFFSET_BASE;
-use ottla_storage::{Assign, BatchMeta, Log, LogConfig, Open, StorageError};
+use ottla_storage::{Assign, Log, LogConfig, Open, StorageError};
 
 use crate::batch::{ClientBatch, Prepared};
 use crate::bounds::{
@@ -180,15 +179,7 @@ impl Lane {
         if !inner.has_producer() {
             return;
         }
-        let meta = BatchMeta {
-            base_sequence: inner.base_sequence,
-            last_sequence: inner.last_sequence(),
-            base_offset: RECEIPT_OFFSET_BASE + entry.base,
-            last_offset: RECEIPT_OFFSET_BASE + entry.end - 1,
-            timestamp: inner.max_timestamp,
-            crc: Some(head.client_crc),
-        };
-        let batch = LaneBatch { meta, log_end: head.log_end.offset };
+        let batch = LaneBatch::of(inner, head.client_crc, head.log_end.offset, entry.base, entry.end);
         self.windows.record(inner.producer_id, inner.producer_epoch, batch, append_time_ms);
     }
 

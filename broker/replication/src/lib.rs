@@ -20,6 +20,8 @@ mod destinations;
 mod error;
 mod partition;
 mod replicas;
+#[cfg(test)]
+mod simulation;
 mod waiters;
 
 pub use batch::ClientBatch;

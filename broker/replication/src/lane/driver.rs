@@ -19,27 +19,11 @@ use crate::failpoint;
 use crate::partition::Partition;
 
 enum Event {
-    Held {
-        destination: i32,
-        ticket: Ticket,
-        held: Option<Held>,
-    },
-    Forwarded {
-        destination: i32,
-        ticket: Ticket,
-        position: Position,
-        answer: ForwardAnswer,
-    },
-    Confirmed {
-        destination: i32,
-        position: Position,
-    },
-    Retry {
-        destination: i32,
-        ticket: Ticket,
-    },
-    /// A commit that will not come: the destination lost its leader, and the next answer will say so.
-    Gone,
+    Held { destination: i32, ticket: Ticket, held: Option<Held> },
+    Forwarded { destination: i32, ticket: Ticket, position: Position, answer: ForwardAnswer },
+    Confirmed { destination: i32, position: Position },
+    Retry { destination: i32, ticket: Ticket },
+    CommitLost { destination: i32 },
 }
 
 struct Driver {
@@ -165,7 +149,9 @@ impl Driver {
             Event::Retry { destination, ticket } => {
                 self.partition.on_lane_event(|forwarder| forwarder.on_retry(destination, ticket));
             }
-            Event::Gone => {}
+            Event::CommitLost { destination } => {
+                self.partition.on_lane_event(|forwarder| forwarder.on_commit_lost(destination));
+            }
         }
     }
 
@@ -179,7 +165,7 @@ impl Driver {
         let (Some(position), Some(receiver)) = (held, committed) else { return };
         let event = receiver.map(move |result| match result {
             Ok(Ok(())) => Event::Confirmed { destination, position },
-            _ => Event::Gone,
+            _ => Event::CommitLost { destination },
         });
         self.events.push(event.boxed());
     }

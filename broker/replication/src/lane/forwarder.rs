@@ -78,6 +78,8 @@ struct InFlight {
     from: i64,
     position: Position,
     bytes: u64,
+    /// What was confirmed when it was sent: its answer cannot know less, unless the destination lost something.
+    confirmed: Option<Position>,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,8 @@ struct Track {
     attempt: u32,
     /// The last position known to be under the destination's watermark.
     confirmed: Option<Position>,
+    /// What was confirmed when the destination was last asked.
+    confirmed_when_asked: Option<Position>,
 }
 
 /// Counters of what a forwarder went through, since the lane was opened.
@@ -200,7 +204,10 @@ impl<W> Forwarder<W> {
             return;
         }
         match state {
-            Some(state) => self.adopt(destination, state),
+            Some(state) => {
+                let confirmed = self.tracks.get(&destination).and_then(|track| track.confirmed_when_asked);
+                self.adopt(destination, state, confirmed);
+            }
             None => self.pause(destination),
         }
     }
@@ -220,7 +227,7 @@ impl<W> Forwarder<W> {
         track.cursor = track.cursor.max(part.upto);
         let (position, bytes) = part.group?;
         let previous = track.known.replace(position);
-        track.in_flight.push_back(InFlight { from, position, bytes });
+        track.in_flight.push_back(InFlight { from, position, bytes, confirmed: track.confirmed });
         self.stats.groups += 1;
         self.stats.bytes += bytes;
         Some(previous)
@@ -243,7 +250,9 @@ impl<W> Forwarder<W> {
             }
             Forwarded::Holds(state) => {
                 self.stats.suppressed += u64::from(state.held.is_some_and(|held| held >= position));
-                self.adopt(destination, state);
+                let sent = track.in_flight.iter().find(|group| group.position == position);
+                let confirmed = sent.and_then(|group| group.confirmed);
+                self.adopt(destination, state, confirmed);
             }
             Forwarded::Refused => self.pause(destination),
         }
@@ -257,6 +266,15 @@ impl<W> Forwarder<W> {
             track.confirmed = Some(track.confirmed.filter(newest).unwrap_or(committed));
         }
         self.ledger.committed(destination, upto);
+    }
+
+    /// A commit that was waited for will not come, because the destination's leader is gone. It is asked again.
+    pub fn on_commit_lost(&mut self, destination: i32) {
+        let phase = self.tracks.get(&destination).map(|track| track.phase);
+        // An answer on its way may be older than the news.
+        if matches!(phase, Some(Phase::Ready | Phase::Asking)) {
+            self.pause(destination);
+        }
     }
 
     /// The pause after a refusal is over.
@@ -289,6 +307,7 @@ impl<W> Forwarder<W> {
         });
         if let Some((destination, track)) = unknown {
             track.phase = Phase::Asking;
+            track.confirmed_when_asked = track.confirmed;
             return Some(Effect::Ask { destination: *destination, ticket: track.ticket });
         }
         if self.passing { None } else { self.next_pass() }
@@ -317,14 +336,15 @@ impl<W> Forwarder<W> {
         Some(Effect::Pass { from, to: self.committed, parts })
     }
 
-    /// Takes over what a destination says it holds, and goes on from there.
-    fn adopt(&mut self, destination: i32, state: LaneState) {
+    /// Takes over what a destination says it holds, and goes on from there. `confirmed` is what was known to be
+    /// committed there when it was asked.
+    fn adopt(&mut self, destination: i32, state: LaneState, confirmed: Option<Position>) {
         let resume = state.held.map_or(self.start, |held| self.history.resume_at(held, self.end));
         let (start, end) = (self.start, self.end);
         let history = &self.history;
         let Some(track) = self.tracks.get_mut(&destination) else { return };
         let reported = state.held.map_or(i64::MIN, |held| history.resume_at(held, end));
-        let confirmed = track.confirmed.map_or(i64::MIN, |confirmed| history.resume_at(confirmed, end));
+        let confirmed = confirmed.map_or(i64::MIN, |confirmed| history.resume_at(confirmed, end));
         if reported < confirmed {
             // The destination went back behind what it once had under its watermark: what the lane still has of
             // it is sent again, what it has not is lost there.
@@ -367,6 +387,7 @@ impl<W> Forwarder<W> {
             in_flight: VecDeque::new(),
             attempt: 0,
             confirmed: None,
+            confirmed_when_asked: None,
         })
     }
 
@@ -389,6 +410,15 @@ impl<W> Forwarder<W> {
     /// The lane offset up to which entries may be forwarded.
     pub fn committed(&self) -> i64 {
         self.committed
+    }
+
+    /// What is believed of each destination, for a test that went wrong.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> String {
+        format!(
+            "committed {} of {}..{}, passing {}, {:?}",
+            self.committed, self.start, self.end, self.passing, self.tracks
+        )
     }
 
     /// What happened so far.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use ottla_model::batch::Header;
+use ottla_model::ids::RECEIPT_OFFSET_BASE;
 use ottla_storage::{BatchMeta, Checked, ProducerEntry, SequenceError, WINDOW_BATCHES};
 
 /// A batch in the lane. Its offsets in `meta` are receipts, so they are told from offsets of the log.
@@ -13,6 +14,21 @@ use ottla_storage::{BatchMeta, Checked, ProducerEntry, SequenceError, WINDOW_BAT
 pub struct LaneBatch {
     pub meta: BatchMeta,
     pub log_end: i64,
+}
+
+impl LaneBatch {
+    /// A client's batch with header `inner`, which takes the lane offsets `base..end`.
+    pub fn of(inner: &Header, client_crc: u32, log_end: i64, base: i64, end: i64) -> LaneBatch {
+        let meta = BatchMeta {
+            base_sequence: inner.base_sequence,
+            last_sequence: inner.last_sequence(),
+            base_offset: RECEIPT_OFFSET_BASE + base,
+            last_offset: RECEIPT_OFFSET_BASE + end - 1,
+            timestamp: inner.max_timestamp,
+            crc: Some(client_crc),
+        };
+        LaneBatch { meta, log_end }
+    }
 }
 
 /// One producer in a lane.
