@@ -1,1 +1,5 @@
-//! What the suites share: in-process brokers, broker processes, and clients in other languages.
+//! What the suites share: brokers in this process and as processes of their own, and a client that speaks single
+//! messages of the protocol.
+
+pub mod broker;
+pub mod raw;

@@ -85,6 +85,7 @@ fn create_topic_refuses_as_kafka_does() {
         ("two dots", topic(".."), InvalidTopicException),
         ("slash", topic("a/b"), InvalidTopicException),
         ("250 characters", topic(&long), InvalidTopicException),
+        ("the metadata's own", topic("__cluster_metadata"), InvalidRequest),
         ("exists", topic("orders"), TopicAlreadyExists),
         ("collides", topic("a_b"), InvalidTopicException),
         ("no partition", NewTopic { partitions: 0, ..topic("t") }, InvalidPartitions),

@@ -1,5 +1,38 @@
-//! What all requests of a broker share.
+//! What all requests of a broker share. `Server::start` makes it, the handlers read it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ottla_model::clock::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::fetch::session::Sessions;
+use crate::metadata::Metadata;
+use crate::metrics::Metrics;
+use crate::partitions::Partitions;
+use crate::plugins::Plugins;
 
 /// The broker.
-#[derive(Debug, Default)]
-pub struct Broker {}
+pub struct Broker {
+    pub config: Arc<Config>,
+    /// As `meta.properties` holds it.
+    pub cluster_id: String,
+    pub metadata: Arc<Metadata>,
+    pub partitions: Arc<Partitions>,
+    pub plugins: Arc<Plugins>,
+    pub metrics: Arc<Metrics>,
+    pub sessions: Sessions,
+    pub clock: Arc<dyn Clock>,
+    /// Where the HTTP admin listens.
+    pub admin_addr: SocketAddr,
+    /// Fires when the broker begins to end.
+    pub stop: CancellationToken,
+}
+
+impl Broker {
+    /// Returns when the broker begins to end, so that whoever waits answers with what there is.
+    pub async fn stopping(&self) {
+        self.stop.cancelled().await;
+    }
+}

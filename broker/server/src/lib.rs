@@ -3,14 +3,19 @@
 
 pub mod admin;
 pub mod broker;
+mod cluster;
 pub mod codec;
 pub mod config;
+mod configs;
 pub mod dispatch;
+mod fetch;
+mod forwarding;
 pub mod guard;
 pub mod handlers;
 pub mod metadata;
 pub mod metrics;
 pub mod net;
+pub mod partitions;
 pub mod plugins;
 pub mod server;
 

@@ -56,6 +56,12 @@ pub fn create_topic(
 ) -> Decision<CreatedTopic> {
     let name = topic.name;
     topic_name::validate(name)?;
+    if name == topic_name::CLUSTER_METADATA {
+        return refuse(
+            ErrorCode::InvalidRequest,
+            format!("'{name}' is where the cluster keeps its metadata; choose another name"),
+        );
+    }
     if image.topic(name).is_some() {
         return refuse(ErrorCode::TopicAlreadyExists, format!("topic '{name}' exists already"));
     }

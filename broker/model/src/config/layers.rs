@@ -24,6 +24,11 @@ const COARSER: &[(&str, &[(&str, i64)])] = &[
     ("log.flush.interval.ms", &[("log.flush.scheduler.interval.ms", 1)]),
 ];
 
+/// The keys that say the same as `name` in coarser units, with how many of its units one of theirs is.
+pub fn coarser(name: &str) -> &'static [(&'static str, i64)] {
+    COARSER.iter().find(|(finest, _)| *finest == name).map_or(&[], |(_, coarser)| coarser)
+}
+
 impl<'a> Layers<'a> {
     /// `layers` stand from the most specific to the most general.
     pub fn new(layers: Vec<&'a Values>) -> Self {
@@ -42,8 +47,7 @@ impl<'a> Layers<'a> {
         if let Some(given) = self.given(name) {
             return Some(given.to_owned());
         }
-        let coarser =
-            COARSER.iter().find(|(finest, _)| *finest == name).map_or(&[][..], |(_, coarser)| coarser);
+        let coarser = coarser(name);
         for (name, unit) in coarser {
             if let Some(count) = self.given(name).and_then(|given| given.trim().parse::<i64>().ok()) {
                 return Some(in_units(count, *unit));

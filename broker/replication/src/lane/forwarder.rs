@@ -426,7 +426,3 @@ impl<W> Forwarder<W> {
         self.stats
     }
 }
-
-#[cfg(test)]
-#[path = "forwarder_tests.rs"]
-mod tests;

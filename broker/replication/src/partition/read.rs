@@ -111,6 +111,11 @@ impl Partition {
         state.log.epochs().end_offset_for(epoch, state.log.end_offset())
     }
 
+    /// The leader epoch of the record at `offset`; `None` if the log does not say.
+    pub fn epoch_at(&self, offset: i64) -> Option<i32> {
+        self.state.lock().log.epochs().epoch_at(offset)
+    }
+
     /// Refuses a request that bears another leader epoch than this leader's. -1 means that the client does not know.
     ///
     /// # Errors

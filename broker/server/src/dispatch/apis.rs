@@ -21,7 +21,22 @@ pub struct Api {
 macro_rules! with_apis {
     ($callback:ident) => {
         $callback! {
+            AlterConfigs 0..=2 => alter_configs, response;
             ApiVersions 0..=4 => api_versions, response;
+            CreatePartitions 0..=3 => create_partitions, response;
+            CreateTopics 2..=7 => create_topics, response;
+            DeleteTopics 1..=6 => delete_topics, response;
+            DescribeCluster 0..=2 => describe_cluster, response;
+            DescribeConfigs 1..=4 => describe_configs, response;
+            DescribeProducers 0..=0 => describe_producers, response;
+            DescribeTopicPartitions 0..=0 => describe_topic_partitions, response;
+            Fetch 4..=18 => fetch, response;
+            IncrementalAlterConfigs 0..=1 => incremental_alter_configs, response;
+            InitProducerId 0..=5 => init_producer_id, response;
+            ListOffsets 1..=10 => list_offsets, response;
+            Metadata 0..=13 => metadata, response;
+            OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch, response;
+            Produce 3..=13 => produce, outcome;
         }
     };
 }

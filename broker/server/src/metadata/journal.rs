@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice};
 use std::path::Path;
 
-use ottla_model::batch::{Batches, Builder, Compression, Limit, Records, check_crc, records_area};
+use ottla_model::batch::{Batches, Builder, Compression, Header, Limit, Records, check_crc, records_area};
 use ottla_storage::{Assign, Log, LogConfig, Open};
 
 use super::bounds::{ENTRY_BYTES_MAX, READ_BYTES, SEGMENT_BYTES};
@@ -57,8 +57,12 @@ impl Journal {
         self.log.size_bytes()
     }
 
-    /// Adds the entry after the last one. It survives a crash once [`Journal::flush`] has returned.
+    /// Adds the entry after the last one; an empty journal begins where its first entry says. It survives a crash once
+    /// [`Journal::flush`] has returned.
     pub(super) fn append(&mut self, index: u64, term: u64, entry: &[u8]) -> io::Result<()> {
+        if self.start() == self.end() && index > self.end() {
+            self.log.truncate_fully_at(offset(index)?, self.now_ms).map_err(io::Error::other)?;
+        }
         if index != self.end() {
             let message =
                 format!("entry {index} does not follow the metadata log, which ends at {}", self.end());
@@ -68,7 +72,7 @@ impl Journal {
         let mut builder = Builder::new(Compression::None);
         builder.append(self.now_ms, None, Some(entry), []).map_err(io::Error::other)?;
         let bytes = builder.finish().map_err(io::Error::other)?;
-        let header = ottla_model::batch::Header::parse(&bytes).map_err(io::Error::other)?;
+        let header = Header::parse(&bytes).map_err(io::Error::other)?;
         self.log
             .append(&header, &[IoSlice::new(&bytes)], Assign::next(epoch), self.now_ms)
             .map_err(io::Error::other)?;

@@ -1,0 +1,216 @@
+//! The rest of the broker as its plugins see it: cluster metadata, the open partitions, and the door through which a
+//! topic's configs change. `plugins` stands before it, `metadata` and `partitions` behind it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, Weak};
+
+use async_trait::async_trait;
+use ottla_controller::decide::{self, ConfigChange, ConfigTarget, NewPlugin, Operation};
+use ottla_controller::record::PluginIdentity;
+use ottla_controller::{Image, image};
+use ottla_model::clock::Clock;
+use ottla_model::error::{ErrorCode, KafkaError};
+use tokio::sync::watch;
+
+use crate::broker::Broker;
+use crate::configs;
+use crate::metadata::Metadata;
+use crate::partitions::Partitions;
+use crate::plugins::cluster::{Cluster, Part, Switch, SwitchedTo, TopicView, Whereabouts};
+use crate::plugins::registry::Registered;
+
+/// Configs of the plugins begin so.
+const PARTITIONER: &str = "ottla.partitioner";
+
+/// What stands behind [`Cluster`] in a running broker.
+pub struct LocalCluster {
+    metadata: Arc<Metadata>,
+    partitions: Arc<Partitions>,
+    clock: Arc<dyn Clock>,
+    /// For config changes, which pass through the same handlers as a client's.
+    broker: OnceLock<Weak<Broker>>,
+}
+
+impl LocalCluster {
+    pub fn new(
+        metadata: Arc<Metadata>,
+        partitions: Arc<Partitions>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<LocalCluster> {
+        Arc::new(LocalCluster { metadata, partitions, clock, broker: OnceLock::new() })
+    }
+
+    /// Says whose handlers change configs. Before it, no config can be changed from here.
+    pub fn set(&self, broker: &Arc<Broker>) {
+        // A second call would name the same broker.
+        let _ = self.broker.set(Arc::downgrade(broker));
+    }
+
+    fn ends(&self, topic: &str) -> Vec<(i32, Option<i64>)> {
+        let Some(topic) = self.partitions.topic(topic) else { return Vec::new() };
+        let count = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
+        (0..count).map(|index| (index, topic.partition(index).ok().map(|one| one.log_end()))).collect()
+    }
+}
+
+fn view(topic: &image::Topic) -> TopicView {
+    let configs: BTreeMap<String, String> = topic
+        .configs
+        .iter()
+        .filter(|(key, _)| key.starts_with(PARTITIONER))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    TopicView {
+        name: topic.name.to_string(),
+        id: topic.id.to_string(),
+        partitions: u32::try_from(topic.partition_count()).unwrap_or(0),
+        configs,
+    }
+}
+
+fn registered(image: &Image) -> Vec<Registered> {
+    let versions = image.plugins().flat_map(|plugin| plugin.versions.iter());
+    let parsed = versions.filter_map(|known| {
+        // A decision has checked it before it was recorded.
+        let version = known.version.parse().ok()?;
+        Some(Registered {
+            name: known.name.clone(),
+            version,
+            digest: known.digest.clone(),
+            kinds: known.kinds.clone(),
+            tenant: known.tenant.clone(),
+            size_bytes: known.size_bytes,
+            registered_ms: known.registered_ms,
+            registered_by: known.registered_by.clone(),
+            shipped: false,
+        })
+    });
+    parsed.collect()
+}
+
+#[async_trait]
+impl Cluster for LocalCluster {
+    fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    fn registered(&self) -> Vec<Registered> {
+        registered(&self.metadata.image())
+    }
+
+    async fn register(&self, version: &Registered) -> Result<(), KafkaError> {
+        let plugin = NewPlugin {
+            name: version.name.clone(),
+            version: version.version.to_string(),
+            digest: version.digest.clone(),
+            kinds: version.kinds.clone(),
+            tenant: version.tenant.clone(),
+            size_bytes: version.size_bytes,
+            by: version.registered_by.clone(),
+        };
+        let now_ms = self.clock.now_ms();
+        let label = format!("{}@{}", version.name, version.version);
+        let new =
+            self.metadata.change(|image| decide::register_plugin(image, plugin.clone(), now_ms)).await?;
+        match new {
+            true => Ok(()),
+            false => Err(KafkaError::new(
+                ErrorCode::DuplicateResource,
+                format!("plugin {label} is registered already"),
+            )),
+        }
+    }
+
+    async fn unregister(&self, name: &str, version: &str) -> Result<(), KafkaError> {
+        self.metadata.change(|image| decide::delete_plugin(image, name, version)).await
+    }
+
+    fn topics(&self) -> Vec<TopicView> {
+        let image = self.metadata.image();
+        image.topics().map(|topic| view(topic)).filter(|topic| !topic.configs.is_empty()).collect()
+    }
+
+    fn topic(&self, name: &str) -> Option<TopicView> {
+        self.metadata.image().topic(name).map(|topic| view(topic))
+    }
+
+    async fn alter(
+        &self,
+        topic: &str,
+        changes: &[(&str, Option<String>)],
+        by: &str,
+    ) -> Result<(), KafkaError> {
+        let broker = self.broker.get().and_then(Weak::upgrade).ok_or_else(|| {
+            KafkaError::new(ErrorCode::CoordinatorNotAvailable, "the broker is starting or ending; try again")
+        })?;
+        let changes = changes.iter().map(|(name, value)| ConfigChange {
+            name,
+            value: value.as_deref(),
+            operation: if value.is_some() { Operation::Set } else { Operation::Delete },
+        });
+        let wish = configs::Wish::Some(changes.collect());
+        configs::change(&broker, ConfigTarget::Topic(topic), &wish, false, by).await
+    }
+
+    async fn record_switch(&self, topic: &TopicView, switch: Switch) -> Result<(), KafkaError> {
+        let id = topic.id.parse().map_err(|_| {
+            KafkaError::new(ErrorCode::UnknownTopicId, format!("'{}' is no topic id", topic.id))
+        })?;
+        let Switch { plugin, config, by, at_ms, offsets } = switch;
+        let plugin =
+            plugin.map(|to| PluginIdentity { name: to.name, version: to.version, digest: to.digest });
+        self.metadata
+            .change(|image| {
+                decide::record_switch(image, id, plugin.clone(), config.clone(), &by, offsets.clone(), at_ms)
+            })
+            .await
+    }
+
+    fn switches(&self, topic: &str) -> Vec<Switch> {
+        let image = self.metadata.image();
+        let Some(topic) = image.topic(topic) else { return Vec::new() };
+        let switch = |known: &Arc<image::Switch>| Switch {
+            plugin: known.plugin.as_ref().map(|to| SwitchedTo {
+                name: to.name.clone(),
+                version: to.version.clone(),
+                digest: to.digest.clone(),
+            }),
+            config: known.config.clone(),
+            by: known.by.clone(),
+            at_ms: known.at_ms,
+            offsets: known.offsets.clone(),
+        };
+        topic.switches.iter().map(switch).collect()
+    }
+
+    fn unwritable(&self, topic: &str) -> Vec<u32> {
+        let closed = self.ends(topic).into_iter().filter(|(_, end)| end.is_none());
+        closed.filter_map(|(index, _)| u32::try_from(index).ok()).collect()
+    }
+
+    fn log_ends(&self, topic: &str) -> Vec<i64> {
+        self.ends(topic).into_iter().map(|(_, end)| end.unwrap_or(-1)).collect()
+    }
+
+    fn whereabouts(&self, topic: &str, partition: i32, offset: i64) -> Result<Whereabouts, KafkaError> {
+        let found = self.partitions.find(topic, partition).map_err(|code| {
+            KafkaError::new(code, format!("there is no partition {partition} of topic '{topic}' here"))
+        })?;
+        let receipt = found.resolve_receipt(offset)?.ok_or_else(|| {
+            KafkaError::new(
+                ErrorCode::OffsetOutOfRange,
+                format!(
+                    "{offset} is no receipt that the lane of {topic}-{partition} holds: it is an ordinary offset, or \
+                     the lane was trimmed since"
+                ),
+            )
+        })?;
+        let parts =
+            receipt.destinations.iter().map(|(records, partition)| Part { records, partition, offset: None });
+        Ok(Whereabouts { parts: parts.collect() })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.metadata.subscribe()
+    }
+}

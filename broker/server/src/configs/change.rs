@@ -1,0 +1,124 @@
+//! Configs change: decided on the image, proved by the plugins where a topic's partitioner is meant, ordered, and then
+//! in force. A change that fails at any step leaves everything as it was.
+
+use std::sync::Arc;
+
+use ottla_controller::Image;
+use ottla_controller::decide::{self, ConfigChange, ConfigTarget, Decision};
+use ottla_controller::image::Configs;
+use ottla_model::config::key::Status;
+use ottla_model::config::{Scope, find};
+use ottla_model::error::{ErrorCode, KafkaError};
+
+use super::{InForce, Rules};
+use crate::broker::Broker;
+use crate::plugins::Prepared;
+
+/// Configs whose names begin so are the plugins' concern.
+const PLUGIN_PREFIX: &str = "ottla.partitioner";
+/// How often a change is prepared again because another change of the same topic came between.
+const PREPARATIONS_MAX: usize = 4;
+
+/// What shall become of a resource's configs.
+pub enum Wish<'a> {
+    /// These change, the others stay.
+    Some(Vec<ConfigChange<'a>>),
+    /// These are all.
+    All(Vec<(&'a str, Option<&'a str>)>),
+}
+
+/// Changes a resource's configs, or only checks that they could be. `by` is who asked, for the record of a switch.
+pub async fn change(
+    broker: &Arc<Broker>,
+    target: ConfigTarget<'_>,
+    wish: &Wish<'_>,
+    validate_only: bool,
+    by: &str,
+) -> Result<(), KafkaError> {
+    for _ in 0..PREPARATIONS_MAX {
+        let image = broker.metadata.image();
+        let (_, after) = decide_on(broker, &image, target, wish)?;
+        let prepared = match target {
+            ConfigTarget::Topic(name) => prepare_change(broker, &image, name, &after).await?,
+            ConfigTarget::Broker(_) | ConfigTarget::AllBrokers => None,
+        };
+        if validate_only {
+            return Ok(());
+        }
+        let expected = plugin_configs(&after);
+        let ordered = broker
+            .metadata
+            .change(|image| {
+                let (records, after) = decide_on(broker, image, target, wish)?;
+                if plugin_configs(&after) != expected {
+                    return Ok((Vec::new(), false));
+                }
+                Ok((records, true))
+            })
+            .await?;
+        if ordered {
+            if let Some(prepared) = prepared {
+                broker.plugins.install(prepared, by).await;
+            }
+            warn_without_effect(target, &after);
+            return Ok(());
+        }
+    }
+    Err(KafkaError::new(
+        ErrorCode::RequestTimedOut,
+        "other changes of the topic's plugin kept coming between",
+    ))
+}
+
+fn decide_on(broker: &Broker, image: &Image, target: ConfigTarget<'_>, wish: &Wish<'_>) -> Decision<Configs> {
+    let in_force = InForce::new(image, broker.config.node_id, &broker.config.given);
+    let rules = Rules::new(&in_force);
+    match wish {
+        Wish::Some(changes) => decide::alter_configs(image, &rules, target, changes),
+        Wish::All(configs) => decide::replace_configs(image, &rules, target, configs),
+    }
+}
+
+async fn prepare_change(
+    broker: &Arc<Broker>,
+    image: &Image,
+    name: &str,
+    after: &Configs,
+) -> Result<Option<Prepared>, KafkaError> {
+    let Some(topic) = image.topic(name) else { return Ok(None) };
+    if plugin_configs(&topic.configs) == plugin_configs(after) {
+        return Ok(None);
+    }
+    prepare_topic(broker, name, topic.partition_count(), after).await.map(Some)
+}
+
+/// Proves that a topic's partitioner works, before the change that brings it is ordered.
+pub async fn prepare_topic(
+    broker: &Arc<Broker>,
+    name: &str,
+    partitions: i32,
+    configs: &Configs,
+) -> Result<Prepared, KafkaError> {
+    let partitions = u32::try_from(partitions).unwrap_or_default();
+    broker.plugins.prepare(name, partitions, &plugin_configs(configs)).await
+}
+
+/// Whether configs name a partitioner or say anything of one.
+pub fn touches_plugins(configs: &Configs) -> bool {
+    configs.keys().any(|name| name.starts_with(PLUGIN_PREFIX))
+}
+
+fn plugin_configs(configs: &Configs) -> Configs {
+    let own = configs.iter().filter(|(name, _)| name.starts_with(PLUGIN_PREFIX));
+    own.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Says which of the configs have no effect yet.
+pub fn warn_without_effect(target: ConfigTarget<'_>, configs: &Configs) {
+    let scope = if matches!(target, ConfigTarget::Topic(_)) { Scope::Topic } else { Scope::Broker };
+    for name in configs.keys() {
+        if find(scope, name).is_some_and(|key| key.status == Status::Stored) {
+            tracing::warn!(config = name, resource = ?target, "the config is stored and reported, without effect yet");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Whose configs a request means: its resource type and name, checked. Kafka knows more types than this broker has
+//! configs for; the others get the error that Kafka gives for a type that it does not know.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use ottla_controller::decide::ConfigTarget;
+use ottla_model::error::{ErrorCode, KafkaError};
+use ottla_model::ids::BrokerId;
+use ottla_model::topic_name;
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// A resource whose configs this broker holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    Topic(&'a str),
+    /// This broker.
+    ThisBroker(BrokerId),
+    AllBrokers,
+}
+
+impl<'a> Resource<'a> {
+    /// Errors: INVALID_REQUEST for a type without configs or another broker, INVALID_TOPIC_EXCEPTION for a name that no
+    /// topic can have.
+    pub fn parse(resource_type: i8, name: &'a str, node_id: BrokerId) -> Result<Resource<'a>, KafkaError> {
+        let refuse = |message: String| Err(KafkaError::new(ErrorCode::InvalidRequest, message));
+        match resource_type {
+            TOPIC if name.is_empty() => {
+                refuse("configs for all topics at once do not exist: name one".to_owned())
+            }
+            TOPIC => {
+                topic_name::validate(name)?;
+                Ok(Resource::Topic(name))
+            }
+            BROKER if name.is_empty() => Ok(Resource::AllBrokers),
+            BROKER => match name.parse::<BrokerId>() {
+                Ok(id) if id == node_id => Ok(Resource::ThisBroker(id)),
+                Ok(id) => {
+                    refuse(format!("this is broker {node_id}, ask broker {id} itself, or name none for all"))
+                }
+                Err(_) => {
+                    refuse("a broker is named by its node.id, a number; or by nothing for all".to_owned())
+                }
+            },
+            other => refuse(format!(
+                "resources of type {other} have no configs here; topics (2) and brokers (4) have"
+            )),
+        }
+    }
+
+    pub fn target(self) -> ConfigTarget<'a> {
+        match self {
+            Resource::Topic(name) => ConfigTarget::Topic(name),
+            Resource::ThisBroker(id) => ConfigTarget::Broker(id),
+            Resource::AllBrokers => ConfigTarget::AllBrokers,
+        }
+    }
+}
+
+/// The members of a list that stand in it more than once: Kafka refuses each of them.
+pub fn check_distinct<T: Eq + Hash + Clone>(items: impl Iterator<Item = T>) -> HashSet<T> {
+    let mut seen = HashSet::new();
+    let mut twice = HashSet::new();
+    for item in items {
+        if !seen.insert(item.clone()) {
+            twice.insert(item);
+        }
+    }
+    twice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_parsed_or_refused_as_kafka_does() {
+        use ErrorCode::{InvalidRequest, InvalidTopicException};
+        let cases: &[(i8, &str, Result<Resource<'_>, ErrorCode>)] = &[
+            (2, "orders", Ok(Resource::Topic("orders"))),
+            (2, "", Err(InvalidRequest)),
+            (2, "a/b", Err(InvalidTopicException)),
+            (4, "", Ok(Resource::AllBrokers)),
+            (4, "1", Ok(Resource::ThisBroker(1))),
+            (4, "2", Err(InvalidRequest)),
+            (4, "one", Err(InvalidRequest)),
+            (0, "x", Err(InvalidRequest)),
+            (8, "1", Err(InvalidRequest)),
+            (16, "metrics", Err(InvalidRequest)),
+            (32, "group", Err(InvalidRequest)),
+        ];
+        for (resource_type, name, expected) in cases {
+            let parsed = Resource::parse(*resource_type, name, 1).map_err(|error| error.code);
+            assert_eq!(&parsed, expected, "{resource_type} {name}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What a fetch needs beyond its handler: sessions, and the reading of one partition.
+
+pub mod read;
+pub mod session;

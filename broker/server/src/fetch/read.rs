@@ -1,0 +1,184 @@
+//! Reads what a fetch asks for, partition by partition, within the request's bounds. The fetch handler stands
+//! before it, `replication::Partition` behind it. Invariant: the bytes read stay within `max_bytes`, but for the
+//! first batch of a fetch, which is always given whole so that a consumer makes progress (KIP-74).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::messages::BrokerId;
+use kafka_protocol::messages::fetch_response::{EpochEndOffset, LeaderIdAndEpoch, PartitionData};
+use ottla_model::batch::{Batches, Compression};
+use ottla_model::error::ErrorCode;
+use ottla_replication::{Isolation, Partition};
+
+use crate::broker::Broker;
+use crate::fetch::session::{Answer, Topic, Wanted};
+
+/// zstd is known to clients from this version on (KIP-110).
+const ZSTD_VERSION: i16 = 10;
+/// A consumer; brokers name their id here.
+const CONSUMER: i32 = -1;
+/// A consumer of a tool that looks at a replica; it reads like any other.
+const DEBUGGING_CONSUMER: i32 = -2;
+
+/// What holds for all partitions of a request.
+pub struct Request {
+    pub version: i16,
+    pub replica_id: i32,
+    pub max_bytes: usize,
+    pub read_committed: bool,
+}
+
+/// The answers of one pass over the wanted partitions.
+pub struct Read {
+    pub answers: Vec<Answer>,
+    /// Bytes of records in all answers.
+    pub bytes: usize,
+    /// An error or a divergence that the client has to see at once.
+    pub urgent: bool,
+    /// For [`Partition::watch`]: what was readable in each partition when it was read.
+    pub marks: Vec<(Arc<Partition>, u64)>,
+}
+
+/// Reads for one request.
+pub struct Reader<'a> {
+    broker: &'a Arc<Broker>,
+    request: Request,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(broker: &'a Arc<Broker>, request: Request) -> Reader<'a> {
+        Reader { broker, request }
+    }
+
+    /// One pass, in the order given.
+    pub fn read(&self, wanted: &[Wanted]) -> Read {
+        let mut read = Read {
+            answers: Vec::with_capacity(wanted.len()),
+            bytes: 0,
+            urgent: false,
+            marks: Vec::with_capacity(wanted.len()),
+        };
+        let budget = self.request.max_bytes.min(self.broker.config.fetch_bytes_max);
+        for one in wanted {
+            let data = self.one(one, budget.saturating_sub(read.bytes), read.bytes == 0, &mut read.marks);
+            let data = data.unwrap_or_else(failed).with_partition_index(one.key.partition);
+            read.bytes += data.records.as_ref().map_or(0, Bytes::len);
+            read.urgent |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
+            read.answers.push(Answer { key: one.key.clone(), data });
+        }
+        read
+    }
+
+    fn one(
+        &self,
+        wanted: &Wanted,
+        budget: usize,
+        first: bool,
+        marks: &mut Vec<(Arc<Partition>, u64)>,
+    ) -> Result<PartitionData, ErrorCode> {
+        let partition = self.find(wanted)?;
+        partition.check_leader_epoch(wanted.current_leader_epoch)?;
+        if self.request.replica_id != CONSUMER && self.request.replica_id != DEBUGGING_CONSUMER {
+            // No other broker is a replica of this partition.
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        if let Some(diverging) = diverging(&partition, wanted) {
+            return Ok(self.header(&partition).with_diverging_epoch(diverging));
+        }
+        let max_bytes = budget.min(usize::try_from(wanted.max_bytes).unwrap_or(0));
+        let info = partition
+            .read(wanted.fetch_offset, max_bytes, first, self.isolation())
+            .map_err(|error| error.code)?;
+        let records = read_slice(&info.slice).map_err(|error| {
+            tracing::error!(%error, partition = %partition.topic_partition(), "a segment cannot be read");
+            ErrorCode::KafkaStorageError
+        })?;
+        let records = self.known_compressions(records)?;
+        marks.push((partition, info.mark));
+        Ok(PartitionData::default()
+            .with_high_watermark(info.high_watermark)
+            .with_last_stable_offset(info.last_stable)
+            .with_log_start_offset(info.log_start)
+            .with_aborted_transactions(self.request.read_committed.then(Vec::new))
+            .with_records(Some(records)))
+    }
+
+    fn isolation(&self) -> Isolation {
+        if self.request.read_committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted }
+    }
+
+    fn header(&self, partition: &Partition) -> PartitionData {
+        PartitionData::default()
+            .with_high_watermark(partition.high_watermark())
+            .with_last_stable_offset(partition.last_stable_offset())
+            .with_log_start_offset(partition.log_start())
+            .with_records(Some(Bytes::new()))
+    }
+
+    fn find(&self, wanted: &Wanted) -> Result<Arc<Partition>, ErrorCode> {
+        match &wanted.key.topic {
+            Topic::Name(name) => self.broker.partitions.find(name, wanted.key.partition),
+            Topic::Id(id) => match self.broker.partitions.find_by_id(*id, wanted.key.partition) {
+                Err(ErrorCode::UnknownTopicId) if self.recreated(wanted) => {
+                    Err(ErrorCode::InconsistentTopicId)
+                }
+                found => found,
+            },
+        }
+    }
+
+    /// The topic that the session knew by this id is gone, and another one bears its name.
+    fn recreated(&self, wanted: &Wanted) -> bool {
+        wanted.name.as_ref().is_some_and(|name| self.broker.partitions.topic(name).is_some())
+    }
+
+    /// Clients below version 10 cannot open zstd: they get what stands before the first such batch, or the error.
+    fn known_compressions(&self, records: Bytes) -> Result<Bytes, ErrorCode> {
+        if self.request.version >= ZSTD_VERSION {
+            return Ok(records);
+        }
+        let mut end = 0;
+        for batch in Batches::new(&records) {
+            let Ok((header, bytes)) = batch else { break };
+            if header.attributes.compression() == Ok(Compression::Zstd) {
+                return if end == 0 {
+                    Err(ErrorCode::UnsupportedCompressionType)
+                } else {
+                    Ok(records.slice(..end))
+                };
+            }
+            end += bytes.len();
+        }
+        Ok(records)
+    }
+}
+
+/// Where the reader's log and ours part, if the epoch that it read last ends before its offset here (KIP-595).
+fn diverging(partition: &Partition, wanted: &Wanted) -> Option<EpochEndOffset> {
+    if wanted.last_fetched_epoch < 0 {
+        return None;
+    }
+    let (epoch, end_offset) = partition.end_offset_for_epoch(wanted.last_fetched_epoch).unwrap_or((-1, -1));
+    let parts = epoch < wanted.last_fetched_epoch || end_offset < wanted.fetch_offset;
+    parts.then(|| EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset))
+}
+
+fn failed(code: ErrorCode) -> PartitionData {
+    PartitionData::default()
+        .with_error_code(code.code())
+        .with_high_watermark(-1)
+        .with_last_stable_offset(-1)
+        .with_log_start_offset(-1)
+        .with_current_leader(LeaderIdAndEpoch::default().with_leader_id(BrokerId(-1)))
+        .with_records(Some(Bytes::new()))
+}
+
+fn read_slice(slice: &ottla_storage::Slice) -> std::io::Result<Bytes> {
+    if slice.len == 0 {
+        return Ok(Bytes::new());
+    }
+    let mut buffer = Vec::with_capacity(slice.len);
+    slice.read_into(&mut buffer)?;
+    Ok(Bytes::from(buffer))
+}

@@ -1,0 +1,211 @@
+//! Produce: `decode -> validate -> duplicate check -> plugin stage -> append -> answer`. The connection stands
+//! before it, `plugins::stage` and `replication::Partition` behind it. When it returns, the order of the batches is
+//! fixed (*enqueued*); the answer may have to wait until they are *committed*. Invariants: what can fail fails
+//! before the first append of a batch, and a plugin is never asked about a batch that is already there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceResponse,
+    TopicProduceResponse,
+};
+use kafka_protocol::messages::{BrokerId, ResponseKind};
+use kafka_protocol::protocol::StrBytes;
+use ottla_model::batch::Compression;
+use ottla_model::error::ErrorCode;
+use ottla_model::ids::TopicId;
+use ottla_replication::{Acks, AppendError, ClientBatch, Committed, Enqueued, RECORD_ERRORS_MAX, Screened};
+
+use crate::broker::Broker;
+use crate::dispatch::{Outcome, RequestContext};
+use crate::partitions::Topic;
+
+/// zstd may be sent from this version on (KIP-110).
+const ZSTD_VERSION: i16 = 7;
+/// From this version on, topics are named by id (KIP-516).
+const TOPIC_IDS_VERSION: i16 = 13;
+
+/// Answers a Produce of version 3 to 13.
+pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: ProduceRequest) -> Outcome {
+    let acks = acks(request.acks);
+    let mut pending = Vec::new();
+    let mut responses = Vec::with_capacity(request.topic_data.len());
+    for data in request.topic_data {
+        let topic = find(broker, context, &data).await;
+        let mut partitions = Vec::with_capacity(data.partition_data.len());
+        for partition in data.partition_data {
+            let index = partition.index;
+            let appended = match (&topic, acks) {
+                (_, None) => Err(refused(ErrorCode::InvalidRequiredAcks)),
+                (Err(code), _) => Err(refused(*code)),
+                (Ok(topic), Some(acks)) => append(broker, context, topic, partition, acks).await,
+            };
+            let at = (responses.len(), partitions.len());
+            partitions.push(match appended {
+                Ok(enqueued) => {
+                    let response = succeeded(index, &enqueued);
+                    if let Committed::Later(receiver) = enqueued.committed {
+                        pending.push((at, receiver));
+                    }
+                    response
+                }
+                Err(failure) => failed(broker, topic.as_deref().ok(), index, failure),
+            });
+        }
+        responses.push(
+            TopicProduceResponse::default()
+                .with_name(data.name)
+                .with_topic_id(data.topic_id)
+                .with_partition_responses(partitions),
+        );
+    }
+    let response = ProduceResponse::default().with_responses(responses);
+    if acks == Some(Acks::None) {
+        return silent(&response);
+    }
+    if pending.is_empty() {
+        return Outcome::Ready(ResponseKind::Produce(response));
+    }
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    Outcome::Later(Box::pin(committed(response, pending, timeout)))
+}
+
+/// What the request asks to wait for; `None` for a number that Kafka does not know.
+fn acks(code: i16) -> Option<Acks> {
+    match code {
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        -1 => Some(Acks::All),
+        _ => None,
+    }
+}
+
+/// With acks=0 the client expects no answer; an error is told by closing the connection, as Kafka does.
+fn silent(response: &ProduceResponse) -> Outcome {
+    let failed =
+        response.responses.iter().flat_map(|topic| &topic.partition_responses).any(|one| one.error_code != 0);
+    if failed { Outcome::Close } else { Outcome::Silent }
+}
+
+type Waiting = ((usize, usize), tokio::sync::oneshot::Receiver<Result<(), ErrorCode>>);
+
+/// Waits until every batch is under its watermark, or the request's time is over.
+async fn committed(mut response: ProduceResponse, pending: Vec<Waiting>, timeout: Duration) -> ResponseKind {
+    let deadline = tokio::time::Instant::now() + timeout;
+    for ((topic, partition), receiver) in pending {
+        let code = match tokio::time::timeout_at(deadline, receiver).await {
+            Ok(Ok(Ok(()))) => continue,
+            Ok(Ok(Err(code))) => code,
+            // The partition is gone, or is led elsewhere: whether the batch stays is not known here.
+            Ok(Err(_)) => ErrorCode::NotLeaderOrFollower,
+            Err(_) => ErrorCode::RequestTimedOut,
+        };
+        let failed = &mut response.responses[topic].partition_responses[partition];
+        failed.error_code = code.code();
+        failed.base_offset = -1;
+        failed.log_append_time_ms = -1;
+        failed.log_start_offset = -1;
+    }
+    ResponseKind::Produce(response)
+}
+
+async fn find(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    data: &TopicProduceData,
+) -> Result<Arc<Topic>, ErrorCode> {
+    if context.api_version >= TOPIC_IDS_VERSION {
+        broker.partitions.wait_topic_by_id(TopicId(data.topic_id)).await.ok_or(ErrorCode::UnknownTopicId)
+    } else {
+        broker.partitions.wait_topic(&data.name).await.ok_or(ErrorCode::UnknownTopicOrPartition)
+    }
+}
+
+async fn append(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    topic: &Arc<Topic>,
+    data: PartitionProduceData,
+    acks: Acks,
+) -> Result<Enqueued, AppendError> {
+    let partition = topic.partition(data.index).map_err(refused)?;
+    let mut batch = one_batch(data.records.unwrap_or_default(), context)?;
+    if let Screened::Duplicate(answer) = partition.screen(&batch, acks)? {
+        return Ok(answer);
+    }
+    let decision = match topic.slot.attachment() {
+        None => None,
+        Some(attachment) => {
+            let client = u32::try_from(data.index).unwrap_or(u32::MAX);
+            broker.plugins.place(&attachment, &mut batch, client).await?
+        }
+    };
+    partition.append(&batch, decision, acks, broker.clock.now_ms())
+}
+
+/// A request holds exactly one v2 batch for a partition, in a compression that its version knows.
+fn one_batch(bytes: Bytes, context: &RequestContext) -> Result<ClientBatch, AppendError> {
+    if bytes.is_empty() {
+        return Err(AppendError::new(
+            ErrorCode::InvalidRecord,
+            "the request has no record batch for the partition: send exactly one",
+        ));
+    }
+    let batch = ClientBatch::parse(bytes, context.connection_id)?;
+    let version = context.api_version;
+    if batch.header.attributes.compression() == Ok(Compression::Zstd) && version < ZSTD_VERSION {
+        return Err(AppendError::new(
+            ErrorCode::UnsupportedCompressionType,
+            format!("zstd needs Produce version {ZSTD_VERSION} or above, the request has {version}"),
+        ));
+    }
+    if batch.header.attributes.is_transactional() {
+        return Err(AppendError::new(ErrorCode::InvalidTxnState, "transactions are not supported"));
+    }
+    Ok(batch)
+}
+
+fn refused(code: ErrorCode) -> AppendError {
+    AppendError::new(code, code.name())
+}
+
+fn succeeded(index: i32, enqueued: &Enqueued) -> PartitionProduceResponse {
+    PartitionProduceResponse::default()
+        .with_index(index)
+        .with_base_offset(enqueued.base_offset)
+        .with_log_append_time_ms(enqueued.log_append_time_ms)
+        .with_log_start_offset(enqueued.log_start_offset)
+}
+
+/// Why a batch is refused, and which of its records are to blame (KIP-467).
+fn failed(
+    broker: &Broker,
+    topic: Option<&Topic>,
+    index: i32,
+    failure: AppendError,
+) -> PartitionProduceResponse {
+    let records = failure.records.into_iter().take(RECORD_ERRORS_MAX).map(|record| {
+        BatchIndexAndErrorMessage::default()
+            .with_batch_index(i32::try_from(record.index).unwrap_or(i32::MAX))
+            .with_batch_index_error_message(Some(StrBytes::from_string(record.message)))
+    });
+    let code = failure.error.code;
+    let mut response = PartitionProduceResponse::default()
+        .with_index(index)
+        .with_error_code(code.code())
+        .with_base_offset(-1)
+        .with_log_append_time_ms(-1)
+        .with_log_start_offset(-1)
+        .with_record_errors(records.collect())
+        .with_error_message(Some(StrBytes::from_string(failure.error.message)));
+    if code == ErrorCode::NotLeaderOrFollower {
+        let epoch = topic.and_then(|topic| topic.partition(index).ok()).map_or(-1, |one| one.leader_epoch());
+        response.current_leader = LeaderIdAndEpoch::default()
+            .with_leader_id(BrokerId(broker.config.node_id))
+            .with_leader_epoch(epoch);
+    }
+    response
+}

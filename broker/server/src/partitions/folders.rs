@@ -1,0 +1,178 @@
+//! The folders of `log.dirs` as one place: where a partition lies or is to be created, and the checkpoints that say
+//! how far each log was durable. The follower of the metadata stands before it, `storage::LogDir` behind it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ottla_model::ids::{TopicId, TopicPartition};
+use ottla_storage::{LogDir, Offsets, PartitionDir, StorageError};
+use thiserror::Error;
+
+/// Why the folders cannot be used.
+#[derive(Debug, Error)]
+pub enum FoldersError {
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    #[error("log.dirs names no folder: give at least one")]
+    None,
+}
+
+/// Where a partition lies and what the checkpoints say of it.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// Which of the folders.
+    pub folder: usize,
+    pub path: PathBuf,
+    /// True if the last process that had the folder closed every log in it.
+    pub clean: bool,
+    pub recovery_point: i64,
+    pub log_start: i64,
+}
+
+struct Folder {
+    dir: LogDir,
+    recovery_points: Offsets,
+    log_starts: Offsets,
+    partitions: AtomicUsize,
+}
+
+/// All folders, opened and locked.
+pub struct Folders {
+    folders: Vec<Folder>,
+    cluster_id: String,
+}
+
+impl Folders {
+    /// Opens every folder for this node. They must belong to one cluster.
+    ///
+    /// # Errors
+    /// A folder that another process holds, or that belongs to another node or cluster; those of the disk.
+    pub fn open(paths: &[PathBuf], node_id: i32) -> Result<Folders, FoldersError> {
+        let mut folders: Vec<Folder> = Vec::with_capacity(paths.len());
+        let mut cluster_id: Option<String> = None;
+        for path in paths {
+            let dir = LogDir::open(path, node_id, cluster_id.as_deref())?;
+            cluster_id.get_or_insert_with(|| dir.owner().cluster_id.clone());
+            let recovery_points = dir.recovery_points().unwrap_or_else(|error| unreadable(path, &error));
+            let log_starts = dir.log_starts().unwrap_or_else(|error| unreadable(path, &error));
+            folders.push(Folder { dir, recovery_points, log_starts, partitions: AtomicUsize::new(0) });
+        }
+        let cluster_id = cluster_id.ok_or(FoldersError::None)?;
+        Ok(Folders { folders, cluster_id })
+    }
+
+    /// The cluster's id, from `meta.properties`.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// The folder that holds the cluster's metadata: the first one.
+    pub fn first(&self) -> &Path {
+        self.folders[0].dir.path()
+    }
+
+    /// Every partition folder that is there, by partition.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn existing(&self) -> Result<HashMap<TopicPartition, (usize, PartitionDir)>, StorageError> {
+        let mut existing = HashMap::new();
+        for (index, folder) in self.folders.iter().enumerate() {
+            for found in folder.dir.partitions()? {
+                existing.insert(found.partition.clone(), (index, found));
+            }
+        }
+        Ok(existing)
+    }
+
+    /// The home of a partition that lies in `folder` already.
+    pub fn known(&self, folder: usize, found: &PartitionDir) -> Home {
+        self.folders[folder].partitions.fetch_add(1, Ordering::Relaxed);
+        self.home(folder, &found.partition, found.path.clone())
+    }
+
+    /// A new home, in the folder with the fewest partitions.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn create(&self, partition: &TopicPartition, topic_id: TopicId) -> Result<Home, StorageError> {
+        let count = |folder: &Folder| folder.partitions.load(Ordering::Relaxed);
+        let least = (0..self.folders.len()).min_by_key(|&index| count(&self.folders[index])).unwrap_or(0);
+        let created = self.folders[least].dir.create_partition(partition, topic_id)?;
+        self.folders[least].partitions.fetch_add(1, Ordering::Relaxed);
+        Ok(Home { recovery_point: 0, log_start: 0, ..self.home(least, partition, created.path) })
+    }
+
+    /// Takes a partition out of sight. Returns what [`Folders::remove`] takes once its files may go.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn mark_deleted(&self, folder: usize, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
+        let path = self.folders[folder].dir.mark_deleted(partition)?;
+        self.folders[folder].partitions.fetch_sub(1, Ordering::Relaxed);
+        Ok(path)
+    }
+
+    /// Removes a folder that was marked.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn remove(&self, folder: usize, path: &Path) -> Result<(), StorageError> {
+        self.folders[folder].dir.remove_folder(path)
+    }
+
+    /// Writes the checkpoints of one folder.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn checkpoint(&self, folder: usize, offsets: &Checkpoint) -> Result<(), StorageError> {
+        let dir = &self.folders[folder].dir;
+        dir.write_recovery_points(&offsets.recovery_points)?;
+        dir.write_log_starts(&offsets.log_starts)?;
+        dir.write_high_watermarks(&offsets.high_watermarks)
+    }
+
+    /// Notes that every log of a folder closed cleanly.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn mark_clean(&self, folder: usize) -> Result<(), StorageError> {
+        self.folders[folder].dir.mark_clean(-1)
+    }
+
+    /// How many folders there are.
+    pub fn len(&self) -> usize {
+        self.folders.len()
+    }
+
+    /// Never true of opened folders.
+    pub fn is_empty(&self) -> bool {
+        self.folders.is_empty()
+    }
+
+    fn home(&self, folder: usize, partition: &TopicPartition, path: PathBuf) -> Home {
+        let held = &self.folders[folder];
+        Home {
+            folder,
+            path,
+            clean: held.dir.was_clean(),
+            recovery_point: held.recovery_points.get(partition).copied().unwrap_or(0),
+            log_start: held.log_starts.get(partition).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// What the checkpoint files of a folder say.
+#[derive(Debug, Default)]
+pub struct Checkpoint {
+    pub recovery_points: Offsets,
+    pub log_starts: Offsets,
+    pub high_watermarks: Offsets,
+}
+
+/// A damaged checkpoint costs a longer recovery, never data: every log of the folder is walked from its start.
+fn unreadable(path: &Path, error: &StorageError) -> Offsets {
+    tracing::warn!(folder = %path.display(), %error, "a checkpoint cannot be read: recovery begins at each log's start");
+    Offsets::default()
+}

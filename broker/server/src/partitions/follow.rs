@@ -1,0 +1,254 @@
+//! Makes the registry what the metadata image says: opens the logs of new partitions, hands changed configs on, and
+//! removes what is gone. One task runs it, one image at a time; readers of the registry see each step whole.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_controller::image::{Configs, Image, Topic as TopicImage};
+use ottla_controller::record::ConfigOwner;
+use ottla_model::ids::{BrokerId, TopicId, TopicPartition};
+use ottla_replication::{Destinations, OpenPartition, Partition, PartitionConfig};
+use ottla_storage::{Open, PartitionDir, StorageError};
+
+use super::folders::{Folders, Home};
+use super::{Hosted, Map, Topic, settings};
+use crate::broker::Broker;
+
+/// The task that follows the image.
+pub struct Follower {
+    broker: Arc<Broker>,
+    folders: Arc<Folders>,
+    destinations: Arc<dyn Destinations>,
+    runtime: tokio::runtime::Handle,
+    /// The configs that each topic's partitions were opened with.
+    applied: HashMap<TopicId, Applied>,
+}
+
+/// What a topic's settings were derived from; compared by address, as an image shares what did not change.
+#[derive(Clone)]
+struct Applied {
+    topic: Arc<Configs>,
+    broker: Vec<Option<Arc<Configs>>>,
+}
+
+impl Applied {
+    fn of(image: &Image, topic: &TopicImage, broker: BrokerId) -> Applied {
+        let owners = [ConfigOwner::Broker(broker), ConfigOwner::AllBrokers];
+        Applied {
+            topic: topic.configs.clone(),
+            broker: owners.iter().map(|owner| image.configs(*owner).cloned()).collect(),
+        }
+    }
+
+    fn same(&self, other: &Applied) -> bool {
+        let address = |configs: &Option<Arc<Configs>>| configs.as_ref().map(Arc::as_ptr);
+        Arc::ptr_eq(&self.topic, &other.topic)
+            && self.broker.iter().map(address).eq(other.broker.iter().map(address))
+    }
+}
+
+impl Follower {
+    /// Must be called in the runtime in which deleted folders are to be removed.
+    pub fn new(broker: Arc<Broker>, folders: Arc<Folders>, destinations: Arc<dyn Destinations>) -> Follower {
+        let runtime = tokio::runtime::Handle::current();
+        Follower { broker, folders, destinations, runtime, applied: HashMap::new() }
+    }
+
+    /// The first pass: opens what the image has and removes folders of topics that it does not have. Blocks.
+    ///
+    /// # Errors
+    /// Those of the disk while the folders are listed; a partition that cannot be opened is said and left out.
+    pub fn start(&mut self) -> Result<(), StorageError> {
+        let image = self.broker.partitions.metadata.image();
+        let mut existing = self.folders.existing()?;
+        self.show(&image, &mut existing);
+        for (partition, (folder, found)) in existing {
+            // The topic was deleted while this broker was down, or was created anew since.
+            tracing::warn!(%partition, path = %found.path.display(), "no topic of the cluster: removed");
+            self.discard(folder, &partition, Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    /// Follows until `stop`.
+    pub async fn run(mut self, stop: tokio_util::sync::CancellationToken) {
+        let mut changes = self.broker.partitions.metadata.subscribe();
+        loop {
+            let shown = *self.broker.partitions.shown.borrow();
+            if self.broker.partitions.metadata.image().version() <= shown {
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() { return },
+                    () = stop.cancelled() => return,
+                }
+                continue;
+            }
+            let pass = tokio::task::spawn_blocking(move || {
+                let image = self.broker.partitions.metadata.image();
+                self.show(&image, &mut HashMap::new());
+                self
+            });
+            match pass.await {
+                Ok(follower) => self = follower,
+                Err(error) => {
+                    tracing::error!(%error, "partitions no longer follow the metadata");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One pass. Takes out of `existing` what it opened.
+    fn show(&mut self, image: &Image, existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>) {
+        let before = self.broker.partitions.map.load_full();
+        let mut map = Map::default();
+        // What is gone goes first: a topic that was created anew under its name needs the folder.
+        for topic in before.by_id.values().filter(|topic| image.topic_by_id(topic.id).is_none()) {
+            self.applied.remove(&topic.id);
+            self.remove(topic);
+        }
+        for wanted in image.topics() {
+            let applied = Applied::of(image, wanted, self.broker.config.node_id);
+            let known = before.by_id.get(&wanted.id);
+            let unchanged = self.applied.get(&wanted.id).is_some_and(|last| last.same(&applied));
+            let topic = match known {
+                Some(known) if unchanged && known.partition_count() == wanted.partitions.len() => {
+                    known.clone()
+                }
+                _ => self.topic(image, wanted, known, unchanged, existing),
+            };
+            self.applied.insert(wanted.id, applied);
+            map.by_name.insert(topic.name.clone(), topic.clone());
+            map.by_id.insert(topic.id, topic);
+        }
+        self.broker.partitions.show(map, image.version());
+    }
+
+    fn topic(
+        &self,
+        image: &Image,
+        wanted: &TopicImage,
+        known: Option<&Arc<Topic>>,
+        unchanged: bool,
+        existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>,
+    ) -> Arc<Topic> {
+        let config = settings::partition_config(&self.broker.config, image, &wanted.configs);
+        let mut partitions = Vec::with_capacity(wanted.partitions.len());
+        for (index, state) in wanted.partitions.iter().enumerate() {
+            let open = known.and_then(|topic| topic.partitions.get(index)).and_then(Option::as_ref);
+            if let Some(open) = open {
+                if !unchanged {
+                    open.partition.set_config(config);
+                }
+                partitions.push(Some(open.clone()));
+            } else if state.leader != self.broker.config.node_id {
+                partitions.push(None);
+            } else {
+                let index = i32::try_from(index).expect("a topic has fewer than 2^31 partitions");
+                let partition = TopicPartition::new(wanted.name.clone(), index);
+                partitions.push(self.open(partition, wanted.id, state.leader_epoch, config, existing));
+            }
+        }
+        let slot = known.map_or_else(|| self.broker.plugins.slot(&wanted.name), |topic| topic.slot.clone());
+        Arc::new(Topic { id: wanted.id, name: wanted.name.clone(), slot, partitions })
+    }
+
+    /// Opens one partition; one that cannot be opened is reported and answers KAFKA_STORAGE_ERROR.
+    fn open(
+        &self,
+        partition: TopicPartition,
+        topic_id: TopicId,
+        leader_epoch: i32,
+        config: PartitionConfig,
+        existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>,
+    ) -> Option<Hosted> {
+        let home = self.home(&partition, topic_id, existing);
+        let opened = home.and_then(|home| {
+            let now_ms = self.broker.clock.now_ms();
+            let open = Open {
+                clean: home.clean,
+                recovery_point: home.recovery_point,
+                log_start: home.log_start,
+                now_ms,
+            };
+            let opened = Partition::open(OpenPartition {
+                dir: home.path,
+                topic_partition: partition.clone(),
+                topic_id,
+                broker: self.broker.config.node_id,
+                leader_epoch,
+                config,
+                open,
+                destinations: self.destinations.clone(),
+            });
+            opened.map(|(partition, recovery)| (Hosted { folder: home.folder, partition }, recovery))
+        });
+        match opened {
+            Ok((opened, recovery)) => {
+                for cut in &recovery.log.cuts {
+                    tracing::warn!(
+                        %partition, path = %cut.path.display(), position = cut.position, offset = cut.offset,
+                        bytes = cut.bytes, reason = %cut.reason, "recovery cut the log"
+                    );
+                }
+                if let Some(lane) = &recovery.lane {
+                    tracing::info!(%partition, ?lane, "recovered the lane");
+                }
+                Some(opened)
+            }
+            Err(error) => {
+                tracing::error!(%partition, %error, "the partition cannot be opened and is offline");
+                None
+            }
+        }
+    }
+
+    fn home(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>,
+    ) -> Result<Home, StorageError> {
+        match existing.remove(partition) {
+            Some((folder, found)) if found.topic_id == Some(topic_id) => {
+                Ok(self.folders.known(folder, &found))
+            }
+            Some((folder, found)) => {
+                tracing::warn!(%partition, path = %found.path.display(), "of an earlier topic of this name: removed");
+                self.discard(folder, partition, Duration::ZERO);
+                self.folders.create(partition, topic_id)
+            }
+            None => self.folders.create(partition, topic_id),
+        }
+    }
+
+    fn remove(&self, topic: &Topic) {
+        for hosted in topic.partitions.iter().flatten() {
+            let partition = &hosted.partition;
+            let delay_ms = partition.config().log.file_delete_delay_ms;
+            partition.resign();
+            let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
+            self.discard(hosted.folder, partition.topic_partition(), delay);
+        }
+    }
+
+    /// Takes a folder out of sight now, and off the disk after `delay`.
+    fn discard(&self, folder: usize, partition: &TopicPartition, delay: Duration) {
+        let path: PathBuf = match self.folders.mark_deleted(folder, partition) {
+            Ok(path) => path,
+            Err(error) => {
+                tracing::error!(%partition, %error, "the folder of a deleted partition stays");
+                return;
+            }
+        };
+        let folders = self.folders.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(delay).await;
+            let removed = tokio::task::spawn_blocking(move || folders.remove(folder, &path)).await;
+            if let Ok(Err(error)) = removed {
+                tracing::error!(%error, "the folder of a deleted partition stays until the next start");
+            }
+        });
+    }
+}

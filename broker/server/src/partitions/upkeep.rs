@@ -1,0 +1,125 @@
+//! What partitions need now and then, whether anybody asks for it or not: retention and expiry, flushes that are due,
+//! the folders' checkpoints, and an orderly end. Runs on threads that may block. Invariant: a recovery point is
+//! written only after the log was synced up to it, and a clean stop is noted only after every log closed cleanly.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_model::clock::Clock;
+use tokio_util::sync::CancellationToken;
+
+use super::Partitions;
+use super::folders::{Checkpoint, Folders};
+
+/// Stands for never: a longer period overflows the clock.
+const PERIOD_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The loops.
+#[derive(Clone)]
+pub struct Upkeep {
+    pub partitions: Arc<Partitions>,
+    pub folders: Arc<Folders>,
+    pub clock: Arc<dyn Clock>,
+    /// `log.retention.check.interval.ms`
+    pub retention_interval: Duration,
+    /// `log.flush.offset.checkpoint.interval.ms` and its kin
+    pub checkpoint_interval: Duration,
+}
+
+impl Upkeep {
+    /// Runs until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut retention = every(self.retention_interval);
+        let mut checkpoints = every(self.checkpoint_interval);
+        loop {
+            let me = self.clone();
+            let work = tokio::select! {
+                _ = retention.tick() => tokio::task::spawn_blocking(move || me.tick()),
+                _ = checkpoints.tick() => tokio::task::spawn_blocking(move || me.save()),
+                () = stop.cancelled() => return,
+            };
+            if let Err(error) = work.await {
+                tracing::error!(%error, "the upkeep of partitions failed and will be tried again");
+            }
+        }
+    }
+
+    /// Retention, expiry, and the flushes that are due.
+    fn tick(&self) {
+        for partition in self.partitions.all() {
+            let now_ms = self.clock.now_ms();
+            let done = partition.tick(now_ms).and_then(|done| match done.flush_wanted {
+                true => partition.flush(now_ms).map(|()| done),
+                false => Ok(done),
+            });
+            match done {
+                Ok(done) if done.deleted.segments > 0 => {
+                    tracing::info!(partition = %partition.topic_partition(), deleted = ?done.deleted, "retention");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(partition = %partition.topic_partition(), %error, "upkeep failed");
+                }
+            }
+        }
+    }
+
+    fn save(&self) {
+        for partition in self.partitions.all() {
+            if let Err(error) = partition.save_producers() {
+                tracing::warn!(partition = %partition.topic_partition(), %error, "producer states were not saved");
+            }
+        }
+        self.checkpoint();
+    }
+
+    fn checkpoint(&self) -> bool {
+        let mut whole = true;
+        for folder in 0..self.folders.len() {
+            let mut offsets = Checkpoint::default();
+            for topic in self.partitions.topics() {
+                for partition in topic.partitions_in(folder) {
+                    let name = partition.topic_partition();
+                    let (log_start, recovery_point) = partition.checkpoint();
+                    offsets.recovery_points.insert(name.clone(), recovery_point);
+                    offsets.log_starts.insert(name.clone(), log_start);
+                    offsets.high_watermarks.insert(name.clone(), partition.high_watermark());
+                }
+            }
+            if let Err(error) = self.folders.checkpoint(folder, &offsets) {
+                tracing::error!(%error, "the checkpoints of a folder were not written");
+                whole = false;
+            }
+        }
+        whole
+    }
+
+    /// Closes every log and notes that, so that the next start need not recover. Blocks.
+    pub fn close(&self) {
+        let mut clean = vec![true; self.folders.len()];
+        for topic in self.partitions.topics() {
+            for (folder, clean) in clean.iter_mut().enumerate() {
+                for partition in topic.partitions_in(folder) {
+                    if let Err(error) = partition.close(self.clock.now_ms()) {
+                        tracing::error!(partition = %partition.topic_partition(), %error, "did not close cleanly");
+                        *clean = false;
+                    }
+                }
+            }
+        }
+        let written = self.checkpoint();
+        for folder in (0..self.folders.len()).filter(|&folder| clean[folder] && written) {
+            if let Err(error) = self.folders.mark_clean(folder) {
+                tracing::error!(%error, "the clean stop was not noted: the next start recovers");
+            }
+        }
+    }
+}
+
+/// A ticker that first fires after one period, and skips what it missed.
+fn every(period: Duration) -> tokio::time::Interval {
+    let period = period.clamp(Duration::from_millis(1), PERIOD_MAX);
+    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}
