@@ -35,6 +35,8 @@ impl Plugins {
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut retried = Instant::now();
         let mut work = JoinSet::new();
+        // Whatever changed before the subscription.
+        self.reconcile_all(&mut work, false).await;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,

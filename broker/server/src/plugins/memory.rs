@@ -44,6 +44,14 @@ impl Memory {
         self.version.send_modify(|version| *version += 1);
     }
 
+    /// What another broker held, as metadata brings it back at a restart.
+    pub(crate) fn copy_from(&self, other: &Memory) {
+        let other = other.state.lock();
+        let mut state = self.state.lock();
+        state.topics = other.topics.clone();
+        state.registered = other.registered.clone();
+    }
+
     pub(crate) fn remove_topic(&self, name: &str) {
         self.state.lock().topics.remove(name);
         self.version.send_modify(|version| *version += 1);

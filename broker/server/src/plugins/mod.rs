@@ -25,7 +25,7 @@ pub mod stage;
 mod status;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod version;
 
 use std::path::PathBuf;

@@ -77,6 +77,9 @@ impl Plugins {
         let digest = digest_of(&component);
         if let Some(known) = self.registry.find(&name, &version) {
             if known.digest == digest {
+                if !known.shipped {
+                    self.restore_component(&known, component).await?;
+                }
                 return Ok(Pushed { version: known, created: false, reloaded_topics: Vec::new() });
             }
             return Err(PushError::Conflict(format!(
@@ -109,6 +112,25 @@ impl Plugins {
         Ok(Pushed { version: registered, created: true, reloaded_topics })
     }
 
+    async fn store(&self, digest: &str, component: Bytes) -> Result<(), PushError> {
+        let (registry, digest) = (Arc::clone(&self.registry), digest.to_owned());
+        let put = tokio::task::spawn_blocking(move || registry.store.put(&digest, &component)).await;
+        put.map_err(|error| PushError::Unavailable(error.to_string()))?
+            .map_err(|error| PushError::Unavailable(error.to_string()))
+    }
+
+    /// The bytes of a registered version come again: where this broker had lost them, topics that miss them are
+    /// brought back.
+    async fn restore_component(&self, known: &Registered, component: Bytes) -> Result<(), PushError> {
+        self.store(&known.digest, component).await?;
+        for topic in self.topics_of(known) {
+            if self.slots.existing(&topic).is_some_and(|slot| slot.trouble().is_some()) {
+                self.reconcile(&topic).await;
+            }
+        }
+        Ok(())
+    }
+
     async fn register(
         self: &Arc<Self>,
         registered: &Registered,
@@ -116,10 +138,7 @@ impl Plugins {
         component: Bytes,
         by: &str,
     ) -> Result<Vec<String>, PushError> {
-        let (registry, digest) = (Arc::clone(&self.registry), registered.digest.clone());
-        let put = tokio::task::spawn_blocking(move || registry.store.put(&digest, &component)).await;
-        put.map_err(|error| PushError::Unavailable(error.to_string()))?
-            .map_err(|error| PushError::Unavailable(error.to_string()))?;
+        self.store(&registered.digest, component).await?;
         let reloads = self.prepare_reloads(registered, compiled).await?;
         self.cluster.register(registered).await?;
         let mut topics = Vec::with_capacity(reloads.len());
