@@ -1,7 +1,8 @@
 //! Random interleavings of the lane's state machines against what must be true: producers append and repeat
 //! themselves, partitions stop and start, messages are lost, late, doubled and out of order, destinations go away,
 //! watermarks lag, segments are trimmed, and rules change. The parts are the ones that run in production; disks and
-//! the network are lists. A failing seed is printed, and `OTTLA_SIMULATION_SEED` runs it alone.
+//! the network are lists. A failing seed is printed, and `OTTLA_SIMULATION_SEED` runs it alone;
+//! `OTTLA_SIMULATION_RUNS` asks for more runs, or fewer.
 
 mod node;
 mod producer;
@@ -22,6 +23,8 @@ fn run_many(runs: u64, faults: Faults) {
     if let Ok(seed) = std::env::var("OTTLA_SIMULATION_SEED") {
         return run(seed.parse().expect("the seed is a number"), faults);
     }
+    let asked = std::env::var("OTTLA_SIMULATION_RUNS").ok().and_then(|runs| runs.parse().ok());
+    let runs: u64 = asked.unwrap_or(runs);
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     std::thread::scope(|scope| {
         for thread in 0..threads {

@@ -23,6 +23,13 @@ pub struct Pipeline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u32);
 
+#[cfg(test)]
+impl Ticket {
+    pub(crate) fn of(number: u32) -> Ticket {
+        Ticket(number)
+    }
+}
+
 /// What the driver is to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {

@@ -266,3 +266,7 @@ fn split<'r, 'a>(runs: &'r Runs, records: &'r [Record<'a>]) -> impl Iterator<Ite
         (destination, run)
     })
 }
+
+#[cfg(test)]
+#[path = "group_tests.rs"]
+mod tests;
