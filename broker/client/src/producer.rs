@@ -88,7 +88,7 @@ pub struct Delivered {
     /// As the broker answered: an offset, a receipt of a topic with a partitioner, or -1 without acks.
     pub base_offset: i64,
     pub records: u32,
-    /// From the batch being handed over to its answer.
+    /// From when the batch's first record was taken to its answer.
     pub took: Duration,
     /// More than 1 where an error was met by another attempt.
     pub attempts: u32,
@@ -116,6 +116,8 @@ struct Destination {
 struct Collecting {
     builder: Builder,
     next_sequence: i32,
+    /// When the first record of the builder was taken.
+    since: Option<Instant>,
     on_the_way: Option<JoinHandle<Result<(), ClientError>>>,
 }
 
@@ -159,10 +161,12 @@ impl Producer {
         let collecting = self.partitions.entry(partition).or_insert_with(|| Collecting {
             builder: builder(options),
             next_sequence: if producer.id == NO_PRODUCER_ID { NO_SEQUENCE } else { 0 },
+            since: None,
             on_the_way: None,
         });
         let headers = record.headers.iter().copied();
         collecting.builder.append(record.timestamp, record.key, record.value, headers)?;
+        collecting.since.get_or_insert_with(Instant::now);
         if collecting.builder.size_bytes() >= options.batch_bytes {
             collecting.ship(partition, &self.to, options, producer).await?;
             if record.key.is_none() {
@@ -216,7 +220,9 @@ impl Collecting {
             self.next_sequence = (self.next_sequence.wrapping_add(records as i32)) & i32::MAX;
         }
         let to = Arc::clone(to);
-        self.on_the_way = Some(tokio::spawn(async move { deliver(&to, partition, bytes, records).await }));
+        let since = self.since.take().unwrap_or_else(Instant::now);
+        self.on_the_way =
+            Some(tokio::spawn(async move { deliver(&to, partition, bytes, records, since).await }));
         Ok(())
     }
 
@@ -249,14 +255,19 @@ async fn init_producer_id(cluster: &Cluster) -> Result<(i64, i16), ClientError> 
 }
 
 /// Sends one batch until it is acknowledged or refused for good.
-async fn deliver(to: &Destination, partition: i32, bytes: Bytes, records: u32) -> Result<(), ClientError> {
-    let begin = Instant::now();
+async fn deliver(
+    to: &Destination,
+    partition: i32,
+    bytes: Bytes,
+    records: u32,
+    since: Instant,
+) -> Result<(), ClientError> {
     let mut attempts = 0;
     loop {
         attempts += 1;
         match attempt(to, partition, &bytes).await {
             Ok(base_offset) => {
-                let took = begin.elapsed();
+                let took = since.elapsed();
                 (to.on_delivery)(Delivered { partition, base_offset, records, took, attempts });
                 return Ok(());
             }
