@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_model::ids::{TopicId, TopicPartition};
+use ottla_model::topic_name::CLUSTER_METADATA;
 
 use super::LogDir;
 use crate::disk::{self, Durability};
@@ -28,7 +29,7 @@ pub struct PartitionDir {
 }
 
 impl LogDir {
-    /// The folders of partitions, by name. Others are left alone.
+    /// The folders of topics' partitions, by name. Others are left alone, that of the cluster's metadata among them.
     ///
     /// # Errors
     /// Those of the disk.
@@ -36,6 +37,9 @@ impl LogDir {
         let mut partitions = Vec::new();
         for (name, path) in self.folders()? {
             let Some(partition) = parse_folder(&name) else { continue };
+            if &*partition.topic == CLUSTER_METADATA {
+                continue;
+            }
             let topic_id = read_topic_id(&path)?;
             partitions.push(PartitionDir { partition, path, topic_id });
         }
