@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod position;
 pub mod receipt;
 pub mod recovery;
+pub mod rewrite;
 pub mod trim;
 pub mod window;
 
@@ -53,6 +54,8 @@ pub(crate) struct Lane {
     pub bytes_max: u64,
     /// A checkpoint was written up to its end offset, and segments below the start may go once it is committed.
     pub trimming: Option<trim::Trimming>,
+    /// Which segments were looked at for rewriting.
+    pub sweep: rewrite::RewriteSweep,
     /// Bytes that may still be appended before the free space is asked for again.
     unchecked_bytes: u64,
     /// The broker's clock at the last append.
@@ -111,7 +114,16 @@ impl Lane {
         let forwarder = Forwarder::new(pipeline, history, log.start_offset(), log.end_offset());
         let windows = LaneWindows::default();
         let bytes_max = config.lane_bytes;
-        Lane { log, windows, forwarder, bytes_max, trimming: None, unchecked_bytes: 0, last_append_ms: 0 }
+        Lane {
+            log,
+            windows,
+            forwarder,
+            bytes_max,
+            trimming: None,
+            sweep: Default::default(),
+            unchecked_bytes: 0,
+            last_append_ms: 0,
+        }
     }
 
     /// Notes a new leader epoch, from the lane's end on.
@@ -183,12 +195,22 @@ impl Lane {
         self.windows.record(inner.producer_id, inner.producer_epoch, batch, append_time_ms);
     }
 
-    /// A lane is full when what is unresolved, and what lies behind it, exceeds `ottla.lane.bytes`; an empty one
+    /// A lane is full when what is unresolved in it exceeds `ottla.lane.bytes`, or its files twice that; an empty one
     /// takes any batch. It also stops while the disk has too little room for the parts still to be written.
     fn ensure_room(&mut self, bytes: u64) -> Result<(), LaneFull> {
+        let owes_much = |lane: &Lane| {
+            let ledger = &lane.forwarder.ledger;
+            let owed = ledger.owed_bytes();
+            (owed > 0 && owed + bytes > lane.bytes_max) || ledger.owed_entries() >= LANE_ENTRIES_MAX
+        };
+        if owes_much(self) {
+            self.forwarder.ledger.forget_settled();
+        }
         let ledger = &self.forwarder.ledger;
         let owed = ledger.owed_bytes();
-        if owed > 0 && owed + bytes > self.bytes_max {
+        let files_bytes = self.log.size_bytes();
+        let files_max = self.bytes_max.saturating_mul(2).max(2 * LANE_SEGMENT_BYTES_MIN);
+        if owed > 0 && (owed + bytes > self.bytes_max || files_bytes > files_max) {
             return Err(LaneFull::Full(format!(
                 "the partition's lane is full: {owed} bytes wait for their destinations, and ottla.lane.bytes \
                  allows {}; nothing was persisted",

@@ -393,3 +393,40 @@ async fn retention_and_delete_records_leave_the_lane_alone() {
         .unwrap();
     assert_eq!(values(&topic.partition(1)), ["b"]);
 }
+
+#[tokio::test]
+async fn a_destination_that_is_away_does_not_fill_the_lane_for_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = PartitionConfig { lane_bytes: 4 << 20, ..config() };
+    let topic = Topic::open(dir.path(), 3, small, true);
+    let partition = topic.partition(0);
+    let value = "x".repeat(50_000);
+    for sequence in 0..200 {
+        // One batch in ten has a record for the destination that goes away behind its back.
+        let held_back = sequence % 10 == 0;
+        topic.set_away(2, false);
+        let sent = batch(from(if held_back { 6 } else { 5 }, 0).renumbered(sequence), &[&value]);
+        let enqueued = append(&partition, &sent, moves(&[if held_back { 2 } else { 1 }]));
+        topic.set_away(2, true);
+        if !held_back {
+            enqueued.committed.wait(PATIENCE).await.unwrap();
+        }
+    }
+    let status = partition.lane_status().unwrap();
+    assert!(status.size_bytes < 8 << 20, "20 MB went through, 2 MB are held back: {status:?}");
+    assert_eq!(values(&topic.partition(1)).len(), 180);
+    topic.stop();
+    // What was rewritten away is still known, and what was held back is still there.
+    let (topic, recoveries) = Topic::open_with(dir.path(), 3, small, true, false);
+    assert!(recoveries[0].lane.as_ref().unwrap().log.cuts.is_empty());
+    for sequence in [199, 198, 190] {
+        let held_back = sequence % 10 == 0;
+        let repeated = batch(from(if held_back { 6 } else { 5 }, 0).renumbered(sequence), &[&value]);
+        let Screened::Duplicate(answer) = topic.partition(0).screen(&repeated, Acks::All).unwrap() else {
+            panic!("sequence {sequence} is not recognised")
+        };
+        answer.committed.wait(PATIENCE).await.unwrap();
+    }
+    assert_eq!(values(&topic.partition(2)).len(), 20);
+    assert_eq!(values(&topic.partition(1)).len(), 180);
+}

@@ -29,8 +29,8 @@ pub use config::LogConfig;
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::StorageError;
 pub use log::{
-    AppendInfo, Assign, Batch, Cut, Deleted, FlushTask, Flushed, Log, Open, Rebuilt, Recovery, SegmentInfo,
-    Slice, TimestampedOffset,
+    AppendInfo, Assign, Batch, Cut, Deleted, FlushTask, Flushed, Log, Open, Rebuilt, Recovery, RewriteTask,
+    Rewritten, SegmentInfo, Slice, TimestampedOffset,
 };
 pub use log_dir::{LogDir, Offsets, Owner, PartitionDir};
 pub use producers::{

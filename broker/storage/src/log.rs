@@ -10,6 +10,7 @@ mod read;
 mod recovery;
 mod replay;
 mod retention;
+mod rewrite;
 mod timestamps;
 mod trash;
 mod truncation;
@@ -28,6 +29,7 @@ pub use durability::{FlushTask, Flushed};
 pub use open::{Cut, Open, Rebuilt, Recovery};
 pub use read::Slice;
 pub use retention::Deleted;
+pub use rewrite::{RewriteTask, Rewritten};
 pub use timestamps::TimestampedOffset;
 
 /// A partition's log. See the module for what it promises.

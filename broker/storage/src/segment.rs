@@ -63,6 +63,16 @@ impl Segment {
         Ok(Segment { offsets, times, name_unsynced: true, ..Segment::existing(name, 0, now_ms) })
     }
 
+    /// A segment whose file was replaced by one of `size` bytes: its indexes begin anew.
+    pub fn rewritten(name: SegmentName, size: u64, now_ms: i64) -> Result<Segment, StorageError> {
+        let path = name.path(names::LOG);
+        let failed = |error| StorageError::io("create the index of", &path, error);
+        let offsets = SparseIndex::create(name.clone()).map_err(failed)?;
+        let times = SparseIndex::create(name.clone()).map_err(failed)?;
+        let max_timestamp = OnceLock::from(TimestampOffset::NONE);
+        Ok(Segment { offsets, times, max_timestamp, ..Segment::existing(name, size, now_ms) })
+    }
+
     /// A segment whose file is there and has `size` bytes. Nothing is opened yet.
     pub fn existing(name: SegmentName, size: u64, now_ms: i64) -> Segment {
         Segment {

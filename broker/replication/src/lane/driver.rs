@@ -46,6 +46,11 @@ pub async fn run_forwarder(partition: Arc<Partition>) {
             }
         }
         driver.partition.trim_lane();
+        while let Some(rewrite) = driver.partition.next_lane_rewrite() {
+            if let Ok(rewritten) = tokio::task::spawn_blocking(move || rewrite.run()).await {
+                driver.partition.finish_lane_rewrite(rewritten);
+            }
+        }
         let wake = driver.partition.lane_wake.notified();
         tokio::select! {
             () = wake => {}

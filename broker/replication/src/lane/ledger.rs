@@ -181,6 +181,33 @@ impl<W> Ledger<W> {
         self.owed.front().map(|owed| owed.entry.base)
     }
 
+    /// Whether an entry is resolved and nothing earlier of its producer holds it back: then nobody needs it.
+    fn is_settled(&self, owed: &Owed<W>) -> bool {
+        let queue = self.producers.get(&owed.entry.producer);
+        let is_queued = queue.is_some_and(|queue| queue.binary_search(&owed.entry.end).is_ok());
+        owed.uncommitted == 0 && owed.waiters.is_empty() && !is_queued
+    }
+
+    /// Forgets settled entries wherever they stand.
+    pub fn forget_settled(&mut self) {
+        let owed = std::mem::take(&mut self.owed);
+        let kept: VecDeque<Owed<W>> = owed.into_iter().filter(|owed| !self.is_settled(owed)).collect();
+        self.owed_bytes = kept.iter().map(|owed| owed.entry.bytes).sum();
+        self.owed = kept;
+    }
+
+    /// The base offsets of entries within `from..to` that are not settled, and their bytes. A resolved entry behind an
+    /// unresolved one of its producer is among them: a restart must know that its answer has to wait.
+    pub fn unsettled_within(&self, from: i64, to: i64) -> (Vec<i64>, u64) {
+        let first = self.owed.partition_point(|owed| owed.entry.base < from);
+        let within = self.owed.range(first..).take_while(|owed| owed.entry.base < to);
+        let unsettled = within.filter(|owed| !self.is_settled(owed));
+        unsettled.fold((Vec::new(), 0), |(mut bases, bytes), owed| {
+            bases.push(owed.entry.base);
+            (bases, bytes + owed.entry.bytes)
+        })
+    }
+
     /// Answers that may go out now, in the order in which they must.
     pub fn take_answers(&mut self) -> Vec<W> {
         std::mem::take(&mut self.answers)
@@ -350,6 +377,23 @@ mod tests {
         assert_eq!(ledger.wait_for(10, Committed, 'X'), Some('X'));
         ledger.committed(1, 10);
         assert_eq!(ledger.owed_entries(), 0);
+    }
+
+    #[test]
+    fn resolved_entries_in_the_middle_can_be_forgotten_but_not_those_of_a_producer_that_still_waits() {
+        let mut ledger = Ledger::default();
+        ledger.append(entry(0, P), &[1], Some((Committed, 'a')));
+        ledger.append(entry(10, Q), &[2], Some((Committed, 'x')));
+        ledger.append(entry(20, P), &[2], Some((Committed, 'b')));
+        ledger.committed(2, 30);
+        assert_eq!(ledger.unsettled_within(0, 30), (vec![0, 20], 200));
+        ledger.forget_settled();
+        assert_eq!((ledger.owed_entries(), ledger.owed_bytes()), (2, 200));
+        assert_eq!(ledger.wait_for(10, Committed, 'X'), Some('X'));
+        assert_eq!(ledger.take_answers(), ['x']);
+        ledger.committed(1, 10);
+        assert_eq!(ledger.take_answers(), ['a', 'b']);
+        assert_eq!((ledger.owed_entries(), ledger.owed_bytes()), (0, 0));
     }
 
     #[test]

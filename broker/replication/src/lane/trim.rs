@@ -33,11 +33,13 @@ impl Lane {
         let resolved =
             self.log.segments().take_while(|segment| !segment.is_active && segment.end_offset <= point);
         let Some(start) = resolved.last().map(|segment| segment.end_offset) else { return Ok(false) };
-        self.write_checkpoint(start, leader_epoch, now_ms)?;
+        let checkpoint_end = self.write_checkpoint(leader_epoch, now_ms)?;
+        self.trimming = Some(Trimming { start, checkpoint_end });
         Ok(true)
     }
 
-    fn write_checkpoint(&mut self, start: i64, leader_epoch: i32, now_ms: i64) -> Result<(), StorageError> {
+    /// Writes what the lane must still know once entries are gone. Returns the lane's end behind it.
+    pub(super) fn write_checkpoint(&mut self, leader_epoch: i32, now_ms: i64) -> Result<i64, StorageError> {
         let ledger = &self.forwarder.ledger;
         let is_busy = |producer_id: i64| ledger.is_busy(super::ProducerKey::Id(producer_id));
         self.windows.expire(now_ms, self.log.config().producer_expiration_ms, is_busy);
@@ -46,8 +48,7 @@ impl Lane {
         let (header, bytes) = encode_checkpoint(&checkpoint, now_ms);
         let info = self.log.append(&header, &[IoSlice::new(&bytes)], Assign::next(leader_epoch), now_ms)?;
         self.forwarder.on_checkpoint(leader_epoch, info.base_offset, info.last_offset + 1);
-        self.trimming = Some(Trimming { start, checkpoint_end: info.last_offset + 1 });
-        Ok(())
+        Ok(info.last_offset + 1)
     }
 
     fn delete(&mut self, trimming: Trimming, watermark: i64, now_ms: i64) -> Result<(), StorageError> {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use ottla_model::batch::Batches;
 use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_model::ids::RECEIPT_OFFSET_BASE;
-use ottla_storage::{Deleted, Slice, StorageError};
+use ottla_storage::{Deleted, Rewritten, Slice, StorageError};
 
 use super::Partition;
 use crate::commit::CommitSender;
@@ -17,6 +17,7 @@ use crate::lane::forwarder::{BuiltPart, Effect, Forwarder, ForwarderStats};
 use crate::lane::ledger::ProducerKey;
 use crate::lane::position::Position;
 use crate::lane::receipt::Receipt;
+use crate::lane::rewrite::Rewrite;
 
 /// What a tick did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -193,6 +194,10 @@ impl Partition {
         })?;
         let Some(Ok((outer, batch))) = Batches::new(&bytes).next() else { return Ok(None) };
         let Ok(Entry::Batch(entry)) = Entry::decode(outer, batch) else { return Ok(None) };
+        if offset < outer.base_offset {
+            // The entry was resolved, and its segment rewritten without it.
+            return Ok(None);
+        }
         let record_index = (offset - outer.base_offset) as u32;
         let destinations = entry.head.decision.destinations;
         let Some(partition) = destinations.destination_of(record_index) else { return Ok(None) };
@@ -247,6 +252,42 @@ impl Partition {
         match &state.lane {
             Some(lane) => lane.log.read(from, max_bytes, to, true),
             None => Ok(Slice::empty(from)),
+        }
+    }
+
+    /// A segment of the lane that is to be rewritten now, if one is.
+    pub(crate) fn next_lane_rewrite(&self) -> Option<Rewrite> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let (leader_epoch, closed) = (state.leader_epoch, state.closed);
+        let lane = state.lane.as_mut().filter(|_| !closed)?;
+        let now_ms = lane.last_append_ms;
+        let result = lane.choose_rewrite(leader_epoch, now_ms).and_then(|moved| {
+            if moved {
+                state.advance_watermark();
+            }
+            let watermark = state.replicas.watermarks().lane_end;
+            state.lane.as_mut().map_or(Ok(None), |lane| lane.take_rewrite(watermark))
+        });
+        result.unwrap_or_else(|error| {
+            tracing::warn!(partition = %self.topic_partition, %error, "a segment of the lane cannot be rewritten");
+            None
+        })
+    }
+
+    /// Puts a rewritten segment in its place.
+    pub(crate) fn finish_lane_rewrite(&self, rewritten: Result<Rewritten, StorageError>) {
+        let mut state = self.state.lock();
+        let Some(lane) = &mut state.lane else { return };
+        let now_ms = lane.last_append_ms;
+        match rewritten.and_then(|rewritten| lane.log.complete_rewrite(rewritten, now_ms)) {
+            Ok(freed_bytes) => tracing::info!(
+                partition = %self.topic_partition, freed_bytes,
+                "a segment of the lane was rewritten without its resolved entries"
+            ),
+            Err(error) => {
+                tracing::warn!(partition = %self.topic_partition, %error, "a segment of the lane was not rewritten");
+            }
         }
     }
 

@@ -100,6 +100,7 @@ pub struct Node {
     pub lane_entries_max: usize,
     pub cuts: u32,
     earlier_losses: u64,
+    is_rewritten: bool,
 }
 
 impl Node {
@@ -127,6 +128,7 @@ impl Node {
             lane_entries_max: 1_000,
             cuts: 0,
             earlier_losses: 0,
+            is_rewritten: false,
         };
         node.start(pipeline);
         node
@@ -137,9 +139,9 @@ impl Node {
         self.earlier_losses + self.forwarder.stats().losses
     }
 
-    /// Whether anything was ever trimmed from the lane.
+    /// Whether anything was ever trimmed or rewritten away from the lane.
     pub fn is_trimmed(&self) -> bool {
-        self.lane_start > 0
+        self.lane_start > 0 || self.is_rewritten
     }
 
     pub fn log_end(&self) -> i64 {
@@ -408,11 +410,35 @@ impl Node {
         (built, batches)
     }
 
+    /// As rewriting does: resolved entries go, wherever they stand, behind a checkpoint.
+    pub fn rewrite(&mut self) {
+        if self.trimming.is_some() || self.lane_watermark < self.lane_end() {
+            return;
+        }
+        self.push_checkpoint();
+        self.forwarder.ledger.forget_settled();
+        let end = self.lane_end();
+        let before = self.lane.len();
+        let (unsettled, _) = self.forwarder.ledger.unsettled_within(0, end);
+        self.lane.retain(|item| item.end == end || unsettled.binary_search(&item.base).is_ok());
+        self.is_rewritten |= self.lane.len() < before;
+        self.lane_synced = self.lane.len();
+    }
+
+    fn push_checkpoint(&mut self) -> i64 {
+        let checkpoint =
+            Checkpoint { windows: self.windows.clone(), confirmed: self.forwarder.confirmed().collect() };
+        let (base, end) = (self.lane_end(), self.lane_end() + 1);
+        self.forwarder.on_checkpoint(self.epoch, base, end);
+        let item = Item::Checkpoint(checkpoint.encode());
+        self.lane.push(LaneItem { base, end, epoch: self.epoch, item });
+        end
+    }
+
     /// As `Lane::trim`, with segments of any length.
     pub fn trim(&mut self) {
         if let Some((start, checkpoint_end)) = self.trimming {
             if checkpoint_end <= self.lane_watermark {
-                self.lane_synced = self.lane_synced.saturating_sub(self.lane.len());
                 self.lane.retain(|item| item.end > start);
                 self.lane_synced = self.lane.len();
                 self.lane_start = start;
@@ -426,12 +452,7 @@ impl Node {
         else {
             return;
         };
-        let checkpoint =
-            Checkpoint { windows: self.windows.clone(), confirmed: self.forwarder.confirmed().collect() };
-        let (base, end) = (self.lane_end(), self.lane_end() + 1);
-        self.forwarder.on_checkpoint(self.epoch, base, end);
-        let item = Item::Checkpoint(checkpoint.encode());
-        self.lane.push(LaneItem { base, end, epoch: self.epoch, item });
+        let end = self.push_checkpoint();
         self.trimming = Some((start, end));
     }
 }

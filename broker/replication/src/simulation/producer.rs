@@ -47,7 +47,7 @@ impl Producer {
     }
 
     /// The next thing to send: the oldest that is not on its way, or a new batch of `records`.
-    pub fn to_send(&mut self, records: u32, new: bool) -> Option<Sent> {
+    pub fn next_to_send(&mut self, records: u32, new: bool) -> Option<Sent> {
         if let Some(waiting) = self.unacked.iter_mut().find(|sent| !sent.in_flight) {
             waiting.in_flight = true;
             waiting.attempt += 1;

@@ -198,7 +198,7 @@ impl World {
 
     fn send_from(&mut self, number: usize, new: bool) {
         let records = 1 + self.random.below(4) as u32;
-        let Some(sent) = self.producers[number].to_send(records, new) else { return };
+        let Some(sent) = self.producers[number].next_to_send(records, new) else { return };
         let producer = &self.producers[number];
         let (ingress, connection) = (producer.ingress, producer.connection);
         let key =
@@ -449,7 +449,11 @@ impl World {
 
     fn trim(&mut self) {
         let node = self.random.below(self.nodes.len());
-        self.nodes[node].trim();
+        if self.random.chance(25) {
+            self.nodes[node].rewrite();
+        } else {
+            self.nodes[node].trim();
+        }
     }
 
     fn crash(&mut self) {

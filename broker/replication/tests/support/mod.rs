@@ -131,6 +131,14 @@ pub struct From {
     pub sequence: i32,
 }
 
+impl From {
+    /// The sequence that the `number`-th batch of one record has, where every tenth is another producer's.
+    pub fn renumbered(self, number: i32) -> From {
+        let sequence = if number % 10 == 0 { number / 10 } else { number - number / 10 - 1 };
+        From { sequence, ..self }
+    }
+}
+
 pub const NOBODY: From = From { producer_id: -1, epoch: -1, sequence: -1 };
 
 pub fn from(producer_id: i64, sequence: i32) -> From {
