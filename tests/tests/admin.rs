@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use kafka_protocol::messages::alter_configs_request::{self as legacy, AlterConfigsRequest};
-use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
+use kafka_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsTopic,
+};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult,
+};
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
@@ -116,8 +120,9 @@ async fn alter(
         .with_resource_type(resource_type)
         .with_resource_name(text(resource_name))
         .with_configs(changes.iter().map(change).collect());
-    let request =
-        IncrementalAlterConfigsRequest::default().with_resources(vec![resource]).with_validate_only(validate_only);
+    let request = IncrementalAlterConfigsRequest::default()
+        .with_resources(vec![resource])
+        .with_validate_only(validate_only);
     let response = raw.call(&request, 1).await?.responses.pop().context("no response")?;
     Ok((response.error_code, response.error_message.map(|message| message.to_string()).unwrap_or_default()))
 }
@@ -135,15 +140,24 @@ async fn metadata_tells_of_brokers_and_topics_in_every_version() -> Result<()> {
         assert_eq!((node.node_id, node.host.as_str()), (BrokerId(7), "127.0.0.1"));
         assert_eq!(node.port, i32::from(broker.kafka.port()));
         if version >= 1 {
-            assert_eq!((response.controller_id, node.rack.as_ref().map(|rack| rack.as_str())), (BrokerId(7), Some("r1")));
+            assert_eq!(
+                (response.controller_id, node.rack.as_ref().map(|rack| rack.as_str())),
+                (BrokerId(7), Some("r1"))
+            );
         }
-        let topics: BTreeMap<&str, _> =
-            response.topics.iter().map(|topic| (topic.name.as_ref().map_or("", |n| n.as_str()), topic)).collect();
+        let topics: BTreeMap<&str, _> = response
+            .topics
+            .iter()
+            .map(|topic| (topic.name.as_ref().map_or("", |n| n.as_str()), topic))
+            .collect();
         let orders = topics["orders"];
         assert_eq!((orders.error_code, orders.partitions.len(), orders.is_internal), (0, 3, false));
         for partition in &orders.partitions {
             assert_eq!((partition.error_code, partition.leader_id), (0, BrokerId(7)));
-            assert_eq!((&partition.replica_nodes[..], &partition.isr_nodes[..]), (&[BrokerId(7)][..], &[BrokerId(7)][..]));
+            assert_eq!(
+                (&partition.replica_nodes[..], &partition.isr_nodes[..]),
+                (&[BrokerId(7)][..], &[BrokerId(7)][..])
+            );
             assert!(partition.offline_replicas.is_empty());
         }
         if version >= 10 {
@@ -190,7 +204,8 @@ async fn metadata_by_id_all_and_none() -> Result<()> {
     assert_eq!(metadata(&mut raw, None, 1).await?.topics.len(), 2);
     let asked = MetadataRequest::default().with_topics(Some(Vec::new()));
     for version in 8..=10 {
-        let response = raw.call(&asked.clone().with_include_cluster_authorized_operations(true), version).await?;
+        let response =
+            raw.call(&asked.clone().with_include_cluster_authorized_operations(true), version).await?;
         assert_eq!(response.cluster_authorized_operations, 8096);
     }
     assert_eq!(metadata(&mut raw, Some(&["c"]), 3).await?.topics[0].error_code, UNKNOWN_TOPIC_OR_PARTITION);
@@ -207,14 +222,14 @@ async fn a_topic_is_created_because_it_is_asked_for() -> Result<()> {
     let mut raw = broker.connect().await?;
     let request = MetadataRequest::default()
         .with_topics(Some(vec![MetadataRequestTopic::default().with_name(Some(name("wanted")))]));
-    for (version, allowed, expected) in
-        [(9, false, UNKNOWN_TOPIC_OR_PARTITION), (9, true, 0), (12, false, 0)]
+    for (version, allowed, expected) in [(9, false, UNKNOWN_TOPIC_OR_PARTITION), (9, true, 0), (12, false, 0)]
     {
         let response = raw.call(&request.clone().with_allow_auto_topic_creation(allowed), version).await?;
         assert_eq!(response.topics[0].error_code, expected, "{version} {allowed}");
     }
     let response = metadata(&mut raw, Some(&["wanted", "want_ed", "want.ed"]), 3).await?;
-    let errors: Vec<(i16, usize)> = response.topics.iter().map(|t| (t.error_code, t.partitions.len())).collect();
+    let errors: Vec<(i16, usize)> =
+        response.topics.iter().map(|t| (t.error_code, t.partitions.len())).collect();
     assert_eq!(errors, [(0, 4), (0, 4), (INVALID_TOPIC, 0)]);
     let response = metadata(&mut raw, Some(&["__cluster_metadata"]), 3).await?;
     assert_ne!(response.topics[0].error_code, 0);
@@ -228,15 +243,22 @@ async fn topics_are_created_in_every_version() -> Result<()> {
     for version in 2..=7 {
         let of = format!("topic-{version}");
         let assigned = topic(&format!("assigned-{version}"), -1).with_assignments(
-            [1, 0].map(|partition| {
-                CreatableReplicaAssignment::default().with_partition_index(partition).with_broker_ids(vec![BrokerId(1)])
-            }).to_vec(),
+            [1, 0]
+                .map(|partition| {
+                    CreatableReplicaAssignment::default()
+                        .with_partition_index(partition)
+                        .with_broker_ids(vec![BrokerId(1)])
+                })
+                .to_vec(),
         );
         let configured = with_configs(topic(&of, 3).with_replication_factor(1), &[("retention.ms", "5")]);
         let request = CreateTopicsRequest::default().with_topics(vec![configured.clone(), assigned]);
         let validated = raw.call(&request.clone().with_validate_only(true), version).await?;
         assert!(validated.topics.iter().all(|topic| topic.error_code == 0));
-        assert_eq!(metadata(&mut raw, Some(&[&of]), 9).await?.topics[0].error_code, UNKNOWN_TOPIC_OR_PARTITION);
+        assert_eq!(
+            metadata(&mut raw, Some(&[&of]), 9).await?.topics[0].error_code,
+            UNKNOWN_TOPIC_OR_PARTITION
+        );
         let response = raw.call(&request, version).await?;
         for topic in &response.topics {
             assert_eq!((topic.error_code, &topic.error_message), (0, &None), "{version}");
@@ -246,7 +268,8 @@ async fn topics_are_created_in_every_version() -> Result<()> {
             assert_eq!((first.num_partitions, first.replication_factor), (3, 1));
             assert_eq!((second.num_partitions, second.replication_factor), (2, 1));
             let configs = first.configs.as_ref().context("configs are told")?;
-            let retention = configs.iter().find(|config| config.name.as_str() == "retention.ms").context("retention")?;
+            let retention =
+                configs.iter().find(|config| config.name.as_str() == "retention.ms").context("retention")?;
             assert_eq!((retention.value.clone(), retention.config_source), (Some(text("5")), 1));
             assert!(configs.len() > 20);
         }
@@ -287,7 +310,8 @@ async fn what_cannot_be_created_is_told_topic_by_topic() -> Result<()> {
     ];
     let response = create(&mut raw, cases.iter().map(|(topic, _)| topic.clone()).collect(), 7).await?;
     for (topic, expected) in &cases {
-        let result = response.topics.iter().find(|result| result.name == topic.name).context("a result each")?;
+        let result =
+            response.topics.iter().find(|result| result.name == topic.name).context("a result each")?;
         assert_eq!(result.error_code, *expected, "{:?}: {:?}", topic.name, result.error_message);
         assert_eq!(result.error_message.is_some(), *expected != 0);
     }
@@ -307,7 +331,10 @@ async fn topics_are_deleted_by_name_and_by_id() -> Result<()> {
         let response = raw.call(&request, version).await?;
         let errors: Vec<i16> = response.responses.iter().map(|result| result.error_code).collect();
         assert_eq!(errors, [0, UNKNOWN_TOPIC_OR_PARTITION]);
-        assert_eq!(metadata(&mut raw, Some(&["gone"]), 9).await?.topics[0].error_code, UNKNOWN_TOPIC_OR_PARTITION);
+        assert_eq!(
+            metadata(&mut raw, Some(&["gone"]), 9).await?.topics[0].error_code,
+            UNKNOWN_TOPIC_OR_PARTITION
+        );
     }
     let created = create(&mut raw, vec![topic("a", 1), topic("b", 1)], 7).await?;
     let id = created.topics[0].topic_id;
@@ -344,7 +371,9 @@ async fn partitions_are_added() -> Result<()> {
     let broker = Process::start(&[])?;
     let mut raw = broker.connect().await?;
     create(&mut raw, vec![topic("orders", 1)], 7).await?;
-    let to = |of: &str, count| CreatePartitionsTopic::default().with_name(name(of)).with_count(count).with_assignments(None);
+    let to = |of: &str, count| {
+        CreatePartitionsTopic::default().with_name(name(of)).with_count(count).with_assignments(None)
+    };
     let on = |brokers: &[i32]| {
         CreatePartitionsAssignment::default().with_broker_ids(brokers.iter().copied().map(BrokerId).collect())
     };
@@ -363,7 +392,11 @@ async fn partitions_are_added() -> Result<()> {
             let checked = raw.call(&request.clone().with_validate_only(true), version).await?;
             let result = raw.call(&request, version).await?;
             assert_eq!(checked.results[0].error_code, expected);
-            assert_eq!(result.results[0].error_code, expected, "{topic:?}: {:?}", result.results[0].error_message);
+            assert_eq!(
+                result.results[0].error_code, expected,
+                "{topic:?}: {:?}",
+                result.results[0].error_message
+            );
         }
         count += 1;
         let topics = metadata(&mut raw, Some(&["orders"]), 9).await?.topics;
@@ -388,7 +421,10 @@ async fn configs_are_described_with_where_they_come_from() -> Result<()> {
         let response = raw.call(&request, version).await?;
         assert!(response.results.iter().all(|result| result.error_code == 0));
         let orders = &response.results[0];
-        assert_eq!((value(orders, "segment.bytes")?, config(orders, "segment.bytes")?.config_source), ("2000000", 1));
+        assert_eq!(
+            (value(orders, "segment.bytes")?, config(orders, "segment.bytes")?.config_source),
+            ("2000000", 1)
+        );
         let retention = config(orders, "retention.ms")?;
         assert_eq!((retention.value.clone(), retention.config_source), (Some(text("10800000")), 4));
         assert!(!retention.read_only && !retention.synonyms.is_empty());
@@ -402,7 +438,8 @@ async fn configs_are_described_with_where_they_come_from() -> Result<()> {
         assert_eq!(value(node, "ottla.admin.listener")?, broker.admin.to_string());
         assert!(response.results[2].configs.is_empty());
     }
-    let only = resource(TOPIC, "orders").with_configuration_keys(Some(vec![text("retention.ms"), text("nope")]));
+    let only =
+        resource(TOPIC, "orders").with_configuration_keys(Some(vec![text("retention.ms"), text("nope")]));
     let response = raw.call(&DescribeConfigsRequest::default().with_resources(vec![only]), 4).await?;
     assert_eq!(response.results[0].configs.len(), 1);
     assert_eq!(response.results[0].configs[0].documentation, None);
@@ -544,7 +581,8 @@ async fn a_partitioner_is_attached_by_config() -> Result<()> {
     assert_eq!(alter(&mut raw, TOPIC, "orders", &bad, false).await?.0, INVALID_CONFIG);
     let described = describe(&mut raw, TOPIC, "orders").await?;
     assert!(value(&described, "ottla.partitioner.config")?.contains("0.5"));
-    let more = CreatePartitionsTopic::default().with_name(name("orders")).with_count(6).with_assignments(None);
+    let more =
+        CreatePartitionsTopic::default().with_name(name("orders")).with_count(6).with_assignments(None);
     let response = raw.call(&CreatePartitionsRequest::default().with_topics(vec![more]), 3).await?;
     assert_eq!(response.results[0].error_code, 0);
     assert_eq!(alter(&mut raw, TOPIC, "orders", &[("ottla.partitioner", 1, None)], false).await?.0, 0);
@@ -558,7 +596,10 @@ async fn the_cluster_is_described() -> Result<()> {
     for version in 0..=2 {
         let request = DescribeClusterRequest::default();
         let response = raw.call(&request, version).await?;
-        assert_eq!((response.error_code, response.controller_id, response.cluster_id.len()), (0, BrokerId(3), 22));
+        assert_eq!(
+            (response.error_code, response.controller_id, response.cluster_id.len()),
+            (0, BrokerId(3), 22)
+        );
         assert_eq!(response.brokers[0].port, i32::from(broker.kafka.port()));
         assert_eq!(response.cluster_authorized_operations, i32::MIN);
         let asked = request.with_include_cluster_authorized_operations(true);
@@ -580,15 +621,20 @@ async fn partitions_are_described_page_by_page() -> Result<()> {
         let mut cursor = None;
         let mut seen = Vec::new();
         loop {
-            let request =
-                DescribeTopicPartitionsRequest::default().with_response_partition_limit(limit).with_cursor(cursor);
+            let request = DescribeTopicPartitionsRequest::default()
+                .with_response_partition_limit(limit)
+                .with_cursor(cursor);
             let response = raw.call(&request, 0).await?;
             let mut count = 0;
             for topic in &response.topics {
                 assert_eq!(topic.topic_authorized_operations, 3576);
                 for partition in &topic.partitions {
                     count += 1;
-                    seen.push(format!("{}-{}", topic.name.as_ref().map_or("", |n| n.as_str()), partition.partition_index));
+                    seen.push(format!(
+                        "{}-{}",
+                        topic.name.as_ref().map_or("", |n| n.as_str()),
+                        partition.partition_index
+                    ));
                 }
             }
             assert!(count >= 1 && count <= limit.min(4), "{count} partitions for a limit of {limit}");
@@ -597,7 +643,11 @@ async fn partitions_are_described_page_by_page() -> Result<()> {
                 Cursor::default().with_topic_name(next.topic_name).with_partition_index(next.partition_index),
             );
         }
-        assert_eq!(seen, ["a-0", "a-1", "a-2", "b-0", "b-1", "b-2", "b-3", "b-4", "b-5", "c-0"], "limit {limit}");
+        assert_eq!(
+            seen,
+            ["a-0", "a-1", "a-2", "b-0", "b-1", "b-2", "b-3", "b-4", "b-5", "c-0"],
+            "limit {limit}"
+        );
     }
     let topics = ["c", "nope", "a/b"].map(|of| TopicRequest::default().with_name(name(of))).to_vec();
     let request =
@@ -615,7 +665,8 @@ async fn producer_ids_are_handed_out_once_across_kills() -> Result<()> {
     for round in 0..3 {
         let mut raw = broker.connect().await?;
         for version in 0..=5 {
-            let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(1);
+            let request =
+                InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(1);
             let response = raw.call(&request, version).await?;
             assert_eq!((response.error_code, response.producer_epoch), (0, 0));
             seen.push(response.producer_id);

@@ -8,9 +8,11 @@ mod admin_http;
 mod bench;
 mod connect;
 mod consume;
+mod demo;
 mod output;
 mod plugin;
 mod produce;
+mod server;
 mod topic;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +37,10 @@ Examples:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a broker
+    Server(server::Server),
+    /// See it work: a broker, a Kafka client, three plugins, a rule that changes in mid-traffic
+    Demo(demo::Demo),
     /// Create, list, describe, change and delete topics
     Topic(topic::Topic),
     /// Write records: each line of the input is one
@@ -45,10 +51,16 @@ enum Command {
     Plugin(plugin::Plugin),
     /// Measure a broker, and what the machine can do at most
     Bench(bench::Bench),
+    /// Compile a component from stdin to stdout, for a broker, in a process that may be ended
+    #[command(hide = true)]
+    CompilePlugin,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::CompilePlugin = cli.command {
+        std::process::exit(ottla_server::compile_child_main());
+    }
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
@@ -61,6 +73,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Server(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::CompilePlugin => Ok(()),
         Command::Topic(command) => connect::block_on(command.run()),
         Command::Produce(command) => connect::block_on(command.run()),
         Command::Consume(command) => connect::block_on(command.run()),

@@ -52,7 +52,7 @@ impl Connection {
     /// # Errors
     /// `Connect`, `Timeout`, `Malformed`.
     pub async fn open(address: &str, client_id: &str, timeout: Duration) -> Result<Connection, ClientError> {
-        let connect = |source| ClientError::Connect { address: address.to_owned(), source };
+        let connect = |reason| ClientError::Connect { address: address.to_owned(), reason };
         let stream = tokio::time::timeout(timeout, TcpStream::connect(address))
             .await
             .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))

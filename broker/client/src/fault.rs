@@ -5,8 +5,8 @@ use ottla_model::error::{ErrorCode, KafkaError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("cannot reach a broker at {address}: {source}; is it running there? (`ottla server` starts one)")]
-    Connect { address: String, source: std::io::Error },
+    #[error("cannot reach a broker at {address}: {reason}; is it running there? (`ottla server` starts one)")]
+    Connect { address: String, reason: std::io::Error },
     #[error("`{0}` is not an address: HOST:PORT is expected, as 127.0.0.1:9092")]
     Address(String),
     #[error("the connection to {address} was lost: {reason}")]
@@ -20,9 +20,9 @@ pub enum ClientError {
     #[error("the request cannot be written: {0}")]
     Encode(String),
     /// The broker's own refusal.
-    #[error("{0}")]
+    #[error(transparent)]
     Refused(#[from] KafkaError),
-    #[error("a fetched batch cannot be read: {0}")]
+    #[error("a fetched batch cannot be read")]
     Batch(#[from] BatchError),
 }
 

@@ -249,9 +249,28 @@ async fn init_producer_id(cluster: &Cluster) -> Result<(i64, i16), ClientError> 
         .with_transaction_timeout_ms(i32::MAX)
         .with_producer_id(ProducerId(NO_PRODUCER_ID))
         .with_producer_epoch(NO_PRODUCER_EPOCH);
-    let response = cluster.any().await?.ask(&request).await?;
-    check(response.error_code, "producer id", None)?;
-    Ok((response.producer_id.0, response.producer_epoch))
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let asked = async {
+            let response = cluster.any().await?.ask(&request).await?;
+            check(response.error_code, "producer id", None)?;
+            Ok((response.producer_id.0, response.producer_epoch))
+        };
+        match asked.await {
+            // Kafka loads the state behind this when it is first asked.
+            Err(error) if ClientError::is_retriable(&error) && attempts < ATTEMPTS_MAX => {
+                back_off(attempts).await
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Waits before the next attempt, longer each time.
+async fn back_off(attempts: u32) {
+    let backoff_ms = (BACKOFF_MS_MIN << (attempts - 1)).min(BACKOFF_MS_MAX);
+    tokio::time::sleep(Duration::from_millis(backoff_ms)).await;
 }
 
 /// Sends one batch until it is acknowledged or refused for good.
@@ -273,8 +292,7 @@ async fn deliver(
             }
             Err(error) if error.is_retriable() && attempts < ATTEMPTS_MAX && to.acks != Acks::None => {
                 to.cluster.forget(&to.topic).await;
-                let backoff_ms = (BACKOFF_MS_MIN << (attempts - 1)).min(BACKOFF_MS_MAX);
-                tokio::time::sleep(Duration::from_millis(backoff_ms)).await;
+                back_off(attempts).await;
             }
             Err(error) => return Err(error),
         }

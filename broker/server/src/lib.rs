@@ -19,4 +19,6 @@ pub mod partitions;
 pub mod plugins;
 pub mod server;
 
+/// What the hidden command runs, with which a broker has its components compiled.
+pub use ottla_plugin_host::compile_child_main;
 pub use server::Server;

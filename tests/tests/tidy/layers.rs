@@ -27,7 +27,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     // The vocabulary is everyone's.
-    ("broker/cli", "ottla", &["ottla-server", "ottla-client", "ottla-model"]),
+    ("broker/cli", "ottla", &["ottla-server", "ottla-client", "ottla-model", "ottla-componentize"]),
     ("plugin-sdk/rust", "ottla-plugin", &[]),
     ("plugin-sdk/componentize", "ottla-componentize", &[]),
 ];
