@@ -433,3 +433,7 @@ impl<W> Forwarder<W> {
         self.stats
     }
 }
+
+#[cfg(test)]
+#[path = "forwarder_tests.rs"]
+mod tests;
