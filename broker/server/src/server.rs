@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use ottla_controller::record::Endpoint;
 use ottla_model::clock::{Clock, SystemClock};
-use ottla_plugin_host::{Compiler, Limits};
+use ottla_plugin_host::Compiler;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -21,6 +21,7 @@ use crate::cluster::LocalCluster;
 use crate::config::{self, Config, HostPort};
 use crate::fetch::session::Sessions;
 use crate::forwarding::LocalDestinations;
+use crate::limits;
 use crate::metadata::{Metadata, Options};
 use crate::metrics::Metrics;
 use crate::net::{Capacity, Front, Serving, raise_open_files_limit};
@@ -80,7 +81,7 @@ impl Server {
         let plugins_config = PluginsConfig {
             data_dir: folders.first().to_path_buf(),
             compiler: compiler(),
-            limits: Limits::default(),
+            limits: config.plugin_limits(&metadata.image()),
         };
         let plugins = Plugins::new(plugins_config, cluster.clone(), clock.clone());
         let broker = Arc::new(Broker {
@@ -115,6 +116,7 @@ impl Server {
             tokio::spawn(follower.run(stop.clone())),
             tokio::spawn(upkeep.clone().run(stop.clone())),
             tokio::spawn(plugins.clone().follow(stop.clone())),
+            tokio::spawn(limits::follow(broker.clone(), stop.clone())),
             tokio::spawn(serve_admin(admin_bound, &broker, stop.clone())),
             tokio::spawn(watch_quorum(metadata, stop.clone())),
         ];

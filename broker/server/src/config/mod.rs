@@ -4,6 +4,7 @@
 
 mod endpoints;
 mod partition;
+mod plugins;
 pub mod properties;
 
 pub use endpoints::{Endpoint, HostPort, Voter};

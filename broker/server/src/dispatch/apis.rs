@@ -69,13 +69,24 @@ pub fn find(apis: &[Api], key: i16) -> Option<&Api> {
 mod tests {
     use super::*;
     use crate::guard::schema_of;
+    use bytes::Bytes;
+    use kafka_protocol::messages::RequestKind;
 
     #[test]
     fn every_served_api_is_guarded_and_its_versions_can_be_decoded() {
         for api in APIS {
             assert!(schema_of(api.key).is_some(), "{:?} has no schema in the guard", api.key);
-            let versions = api.key.valid_versions();
-            assert_eq!((api.decoded_min, api.max), (versions.min, versions.max), "{:?}", api.key);
+            let decodable: Vec<i16> = (0..50).filter(|version| is_decodable(api.key, *version)).collect();
+            let served: Vec<i16> = (api.decoded_min..=api.max).collect();
+            assert_eq!(served, decodable, "{:?}", api.key);
+        }
+    }
+
+    /// Asks the decoder, whose own table lists a version of InitProducerId that it then refuses. Zeros claim nothing.
+    fn is_decodable(key: ApiKey, version: i16) -> bool {
+        match RequestKind::decode(key, &mut Bytes::from_static(&[0; 64]), version) {
+            Ok(_) => true,
+            Err(error) => !format!("{error:#}").contains("version not supported"),
         }
     }
 

@@ -6,4 +6,6 @@ mod outcome;
 mod route;
 
 pub use apis::{APIS, Api, find as find_api};
-pub use outcome::{Chunk, FileRange, Outcome, RequestContext, RequestSample, Service};
+pub use outcome::{
+    Chunk, Closing, ConnectionEvent, FileRange, Outcome, RequestContext, RequestSample, Service,
+};

@@ -75,6 +75,28 @@ pub struct RequestSample {
     pub elapsed: Duration,
 }
 
+/// What happens to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionEvent {
+    Opened,
+    /// Closed at once because of `max.connections.per.ip`.
+    Refused,
+    Closed(Closing),
+    /// Its memory for a request that is being received changed by so many bytes.
+    Memory(i64),
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// By the client, by the server's end, or by a request.
+    Orderly,
+    /// It did nothing, or held memory that others waited for.
+    Idle,
+    /// Bytes that are no request, or one that is not served.
+    Malformed,
+}
+
 /// What a connection needs of the broker.
 pub trait Service: Send + Sync + 'static {
     /// The APIs that are served; the rest is refused before it is decoded.
@@ -89,8 +111,8 @@ pub trait Service: Send + Sync + 'static {
         let _ = sample;
     }
 
-    /// Called when a connection starts and when it ends, with how many are open now.
-    fn connections_open(&self, count: usize) {
-        let _ = count;
+    /// Called when something happens to a connection, for metrics: it must not wait.
+    fn connection(&self, event: ConnectionEvent) {
+        let _ = event;
     }
 }

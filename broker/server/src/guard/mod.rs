@@ -3,11 +3,11 @@
 //! connection stands before this file, the codec behind it. Invariant: a frame that passes holds every length it
 //! claims, to the last byte, and decodes into no more than a bounded multiple of its size.
 
-mod schema;
+pub mod schema;
 mod table;
 mod walk;
 
-pub(crate) use table::schema_of;
+pub use table::{SCHEMAS, schema_of};
 pub use walk::Refused;
 pub(crate) use walk::{check_body, check_header_tags};
 

@@ -6,7 +6,7 @@ use kafka_protocol::messages::ApiKey;
 
 /// What one field looks like on the wire.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A value of so many bytes: integers, booleans, UUIDs.
     Fixed(usize),
     /// A string, nullable or not.
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
 
 /// A field and the versions that have it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Field {
+pub struct Field {
     pub since: i16,
     pub until: i16,
     pub tag: Option<u32>,
@@ -32,51 +32,51 @@ pub(crate) struct Field {
 
 /// The body of one API's request.
 #[derive(Debug)]
-pub(crate) struct Schema {
+pub struct Schema {
     pub key: ApiKey,
     /// The first version with compact lengths and tagged fields.
     pub flexible: i16,
     pub fields: &'static [Field],
 }
 
-pub(crate) const BOOL: Kind = Kind::Fixed(1);
-pub(crate) const I8: Kind = Kind::Fixed(1);
-pub(crate) const I16: Kind = Kind::Fixed(2);
-pub(crate) const I32: Kind = Kind::Fixed(4);
-pub(crate) const I64: Kind = Kind::Fixed(8);
-pub(crate) const UUID: Kind = Kind::Fixed(16);
-pub(crate) const TEXT: Kind = Kind::Text;
-pub(crate) const BLOB: Kind = Kind::Blob;
+pub const BOOL: Kind = Kind::Fixed(1);
+pub const I8: Kind = Kind::Fixed(1);
+pub const I16: Kind = Kind::Fixed(2);
+pub const I32: Kind = Kind::Fixed(4);
+pub const I64: Kind = Kind::Fixed(8);
+pub const UUID: Kind = Kind::Fixed(16);
+pub const TEXT: Kind = Kind::Text;
+pub const BLOB: Kind = Kind::Blob;
 
 /// A field that every version has.
-pub(crate) const fn all(kind: Kind) -> Field {
+pub const fn all(kind: Kind) -> Field {
     between(0, i16::MAX, kind)
 }
 
 /// A field of this version and all later ones.
-pub(crate) const fn from(since: i16, kind: Kind) -> Field {
+pub const fn from(since: i16, kind: Kind) -> Field {
     between(since, i16::MAX, kind)
 }
 
 /// A field of these versions, both included.
-pub(crate) const fn between(since: i16, until: i16, kind: Kind) -> Field {
+pub const fn between(since: i16, until: i16, kind: Kind) -> Field {
     Field { since, until, tag: None, kind }
 }
 
 /// A tagged field of this version and all later ones.
-pub(crate) const fn tagged(tag: u32, since: i16, kind: Kind) -> Field {
+pub const fn tagged(tag: u32, since: i16, kind: Kind) -> Field {
     Field { since, until: i16::MAX, tag: Some(tag), kind }
 }
 
 impl Field {
-    pub(crate) const fn is_in(&self, version: i16) -> bool {
+    pub const fn is_in(&self, version: i16) -> bool {
         self.since <= version && version <= self.until
     }
 }
 
 impl Kind {
     /// The fewest bytes that a value of this kind takes in `version`.
-    pub(crate) fn size_bytes_min(self, version: i16, flexible: bool) -> usize {
+    pub fn size_bytes_min(self, version: i16, flexible: bool) -> usize {
         match self {
             Kind::Fixed(size) => size,
             Kind::Text if !flexible => 2,

@@ -7,12 +7,12 @@ use super::schema::{BLOB, BOOL, Field, I8, I16, I32, I64, Schema, TEXT, UUID, al
 use kafka_protocol::messages::ApiKey;
 
 /// The schema of an API's request; none when the guard does not know it, and then nothing of it is decoded.
-pub(crate) fn schema_of(key: ApiKey) -> Option<&'static Schema> {
+pub fn schema_of(key: ApiKey) -> Option<&'static Schema> {
     SCHEMAS.iter().find(|schema| schema.key == key)
 }
 
 /// Ordered by how often a busy broker meets them.
-pub(crate) static SCHEMAS: &[Schema] = &[
+pub static SCHEMAS: &[Schema] = &[
     Schema { key: ApiKey::Produce, flexible: 9, fields: PRODUCE },
     Schema { key: ApiKey::Fetch, flexible: 12, fields: FETCH },
     Schema { key: ApiKey::Metadata, flexible: 9, fields: METADATA },

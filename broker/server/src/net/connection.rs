@@ -13,7 +13,9 @@ use super::{
     PROGRESS_BYTES_MIN, REQUESTS_PENDING_MAX,
 };
 use crate::codec::{self, Asked, CodecError};
-use crate::dispatch::{Chunk, Outcome, RequestContext, RequestSample, Service, find_api};
+use crate::dispatch::{
+    Chunk, Closing, ConnectionEvent, Outcome, RequestContext, RequestSample, Service, find_api,
+};
 use crate::handlers::api_versions;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -50,8 +52,17 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// Whether the client did something that an operator would want to know of.
-    pub(crate) fn is_clients_fault(&self) -> bool {
+    pub(crate) fn closing(&self) -> Closing {
+        match self {
+            End::ClientClosed | End::Stopping | End::Asked | End::Io(_) => Closing::Orderly,
+            End::Codec(CodecError::Encode { .. }) => Closing::Orderly,
+            End::Idle(_) | End::Starving => Closing::Idle,
+            End::FrameLength(_) | End::Codec(_) => Closing::Malformed,
+        }
+    }
+
+    /// Whether an operator would want to know of it: bytes that are no request, an answer that could not be written.
+    pub(crate) fn is_worth_a_warning(&self) -> bool {
         matches!(self, End::FrameLength(_) | End::Codec(_) | End::Starving)
     }
 }
@@ -101,6 +112,8 @@ pub(crate) struct Connection<S> {
     active_at: Instant,
     /// Bytes of the half frame when `active_at` was last set.
     progress_bytes: usize,
+    /// What the service was last told that this connection holds.
+    told_bytes: usize,
     housekeeping: Pin<Box<Sleep>>,
 }
 
@@ -125,6 +138,7 @@ impl<S: Service> Connection<S> {
             stop,
             active_at: now,
             progress_bytes: 0,
+            told_bytes: 0,
             housekeeping: Box::pin(sleep_until(now + HOUSEKEEPING_INTERVAL.min(limits.idle_max))),
         }
     }
@@ -139,6 +153,7 @@ impl<S: Service> Connection<S> {
         if !matches!(end, End::Io(_) | End::Idle(_)) && self.settle_ready().is_ok() {
             let _ = timeout(LAST_FLUSH_MAX, self.send_all()).await;
         }
+        self.tell_memory(0);
         end
     }
 
@@ -147,6 +162,7 @@ impl<S: Service> Connection<S> {
         let may_read = self.handle_available().await?;
         self.send()?;
         let has_room = may_read && self.input.try_make_room();
+        self.tell_memory(self.input.charged_bytes());
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(End::Stopping),
@@ -337,6 +353,14 @@ impl<S: Service> Connection<S> {
         let remaining = self.idle_max.saturating_sub(idle).max(Duration::from_millis(1));
         self.housekeeping.as_mut().reset(now + remaining.min(HOUSEKEEPING_INTERVAL));
         Ok(())
+    }
+
+    /// Tells the service what the connection holds, when that has changed.
+    fn tell_memory(&mut self, bytes: usize) {
+        if bytes != self.told_bytes {
+            self.service.connection(ConnectionEvent::Memory(bytes as i64 - self.told_bytes as i64));
+            self.told_bytes = bytes;
+        }
     }
 
     fn send(&mut self) -> Result<(), End> {

@@ -102,6 +102,11 @@ impl Input {
         self.buffer.len()
     }
 
+    /// What it holds of the budget.
+    pub(crate) fn charged_bytes(&self) -> usize {
+        self.charge.bytes()
+    }
+
     /// Gives the memory of a large frame back once it was handled and others wait for memory.
     pub(crate) fn release_if_needed(&mut self) {
         if self.charge.bytes() > 0 && self.charge.budget().is_exhausted() {

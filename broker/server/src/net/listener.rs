@@ -3,7 +3,7 @@
 
 use super::connection::{Connection, Identity};
 use super::{ACCEPT_PAUSE, Budget, Limits};
-use crate::dispatch::Service;
+use crate::dispatch::{ConnectionEvent, Service};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::collections::HashMap;
@@ -22,7 +22,6 @@ use tracing::{debug, info, warn};
 #[derive(Debug)]
 pub struct Gate {
     places: Arc<Semaphore>,
-    places_max: usize,
     per_ip_max: usize,
     by_ip: Mutex<HashMap<IpAddr, usize>>,
     next_id: AtomicU64,
@@ -31,19 +30,12 @@ pub struct Gate {
 impl Gate {
     /// Both bounds are at least 1; what exceeds the semaphore's range means no bound.
     pub fn new(connections_max: usize, per_ip_max: usize) -> Arc<Self> {
-        let places_max = connections_max.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            places: Arc::new(Semaphore::new(places_max)),
-            places_max,
+            places: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
             per_ip_max,
             by_ip: Mutex::new(HashMap::new()),
             next_id: AtomicU64::new(1),
         })
-    }
-
-    /// Connections that are open.
-    pub fn open_count(&self) -> usize {
-        self.places_max - self.places.available_permits()
     }
 
     fn admit(self: &Arc<Self>, ip: IpAddr, place: OwnedSemaphorePermit) -> Option<Admission> {
@@ -128,6 +120,7 @@ impl Listener {
             match accepted {
                 Ok((stream, peer, place)) => {
                     let Some(admission) = gate.admit(peer.ip(), place) else {
+                        service.connection(ConnectionEvent::Refused);
                         info!(%peer, listener = %self.name, "refused: max.connections.per.ip is reached");
                         continue;
                     };
@@ -165,17 +158,15 @@ impl Listener {
 }
 
 async fn serve<S: Service>(connection: Connection<S>, service: Arc<S>, admission: Admission) {
-    service.connections_open(admission.gate.open_count());
+    service.connection(ConnectionEvent::Opened);
     let (id, peer) = (admission.id, admission.ip);
     let end = connection.run().await;
-    if end.is_clients_fault() {
+    service.connection(ConnectionEvent::Closed(end.closing()));
+    if end.is_worth_a_warning() {
         warn!(connection = id, %peer, reason = %end, "closed a connection");
     } else {
         debug!(connection = id, %peer, reason = %end, "closed a connection");
     }
-    let gate = Arc::clone(&admission.gate);
-    drop(admission);
-    service.connections_open(gate.open_count());
 }
 
 fn prepare(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
