@@ -108,6 +108,7 @@ fn synonym(key: &'static Key, value: &str, source: Source) -> Synonym {
 
 #[cfg(test)]
 mod tests {
+    use super::Source::{Default, DynamicBroker, DynamicDefault, StaticBroker, Topic};
     use super::*;
 
     fn values(pairs: &[(&str, &str)]) -> Values {
@@ -126,18 +127,13 @@ mod tests {
             values(&[("log.retention.bytes", "3"), ("log.retention.hours", "2")]),
         );
         let broker = InForce {
-            places: vec![
-                (Source::DynamicBroker, &dynamic),
-                (Source::DynamicDefault, &cluster),
-                (Source::StaticBroker, &given),
-            ],
+            places: vec![(DynamicBroker, &dynamic), (DynamicDefault, &cluster), (StaticBroker, &given)],
         };
         let own = values(&[("retention.bytes", "0")]);
         let entries = topic_entries(&own, &broker);
         let bytes = find_entry(&entries, "retention.bytes");
-        assert_eq!((bytes.value.as_deref(), bytes.source), (Some("0"), Source::Topic));
+        assert_eq!((bytes.value.as_deref(), bytes.source), (Some("0"), Topic));
         let sources: Vec<Source> = bytes.synonyms.iter().map(|synonym| synonym.source).collect();
-        use Source::{Default, DynamicBroker, DynamicDefault, StaticBroker, Topic};
         assert_eq!(sources, [Topic, DynamicBroker, DynamicDefault, StaticBroker, Default]);
         let segment = find_entry(&entries, "segment.bytes");
         assert_eq!((segment.value.as_deref(), segment.source), (Some("2000000"), DynamicDefault));
@@ -152,12 +148,12 @@ mod tests {
     #[test]
     fn a_brokers_configs_say_what_can_change() {
         let given = values(&[("ssl.keystore.password", "hunter2"), ("node.id", "1")]);
-        let broker = InForce { places: vec![(Source::StaticBroker, &given)] };
+        let broker = InForce { places: vec![(StaticBroker, &given)] };
         let entries = broker_entries(&broker);
         assert!(find_entry(&entries, "node.id").read_only);
         assert!(!find_entry(&entries, "ottla.plugin.batch.time.ms").read_only);
         let secret = find_entry(&entries, "ssl.keystore.password");
         assert_eq!((secret.value.as_ref(), secret.synonyms[0].value.as_ref()), (None, None));
-        assert_eq!(find_entry(&entries, "node.id").source, Source::StaticBroker);
+        assert_eq!(find_entry(&entries, "node.id").source, StaticBroker);
     }
 }

@@ -2,15 +2,18 @@
 //! durable, so that what the quorum calls committed survives `kill -9` and power loss. Before it stands openraft,
 //! behind it the state machine, which reads the entries back in order.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use openraft::entry::RaftEntry;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{
-    Entry, LogId, LogState, OptionalSend, RaftLogId, RaftLogReader, StorageError, StorageIOError, Vote,
+    BasicNode, CommittedLeaderId, Entry, LogId, LogState, Membership, OptionalSend, RaftLogId, RaftLogReader,
+    StorageError, StorageIOError, Vote,
 };
 use ottla_controller::raft::TypeConfig;
 use parking_lot::Mutex;
@@ -19,6 +22,9 @@ use super::bounds::ENTRY_BYTES_MAX;
 use super::journal::Journal;
 use super::quorum_state::QuorumState;
 use super::state_machine::blocking;
+
+/// The term in which a new quorum begins.
+const FIRST_TERM: u64 = 1;
 
 /// A handle to the log; clones share it.
 #[derive(Clone)]
@@ -45,6 +51,29 @@ impl LogStore {
         log.find_last()?;
         let bytes = Arc::new(AtomicU64::new(log.journal.bytes()));
         Ok(LogStore { log: Arc::new(Mutex::new(log)), bytes })
+    }
+
+    /// Begins the quorum in an empty folder: `voter` is its only member and leads its first term. A crash within is made
+    /// good by the next call; a quorum that exists stays as it is. A vote without a log is an error: it was lost, and
+    /// what it held must not be taken for an empty cluster.
+    pub(super) fn begin(&self, voter: u64) -> io::Result<()> {
+        let mut log = self.log.lock();
+        let first = LogId::new(CommittedLeaderId::new(FIRST_TERM, voter), 0);
+        match (log.state.vote(), log.last) {
+            (None, None) => {
+                let members = BTreeMap::from([(voter, BasicNode::default())]);
+                let membership = Membership::new(vec![[voter].into()], members);
+                log.append(vec![Entry::new_membership(first, membership)])?;
+            }
+            (None, Some(last)) if last == first => {}
+            (Some(_), None) => {
+                let message = "the log is gone, though quorum-state tells that there was one; restore the folder from a \
+                               copy, or start with an empty log.dirs";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+            _ => return Ok(()),
+        }
+        log.state.save_vote(Vote::new_committed(FIRST_TERM, voter))
     }
 
     /// The last entry that was cut from the start of the log.

@@ -18,13 +18,12 @@ mod state_machine;
 mod tests;
 mod voters;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{ClientWriteError, RaftError};
-use openraft::{BasicNode, Config, Raft, SnapshotPolicy};
+use openraft::{Config, Raft, ServerState, SnapshotPolicy};
 use ottla_controller::decide::{self, NewBroker};
 use ottla_controller::raft::{Command, Outcome, TypeConfig};
 use ottla_controller::record::Endpoint;
@@ -90,9 +89,11 @@ impl Metadata {
         voters::check(options.node_id, options.quorum_voters.as_deref()).map_err(MetadataError::Voters)?;
         let folder = options.log_dir.join(FOLDER);
         let published = Published::new();
-        let (log, machine) = open_folder(&folder, &published, options.clock.now_ms())
+        let voter = u64::try_from(options.node_id)
+            .map_err(|_| MetadataError::Voters(format!("node.id {} is negative", options.node_id)))?;
+        let (log, machine) = open_folder(&folder, &published, voter, options.clock.now_ms())
             .map_err(|source| MetadataError::Storage { folder: folder.clone(), source })?;
-        let raft = lead(options.node_id, log.clone(), machine)
+        let raft = lead(voter, log.clone(), machine)
             .await
             .map_err(|reason| MetadataError::Quorum { folder, reason })?;
         let metadata = Arc::new(Metadata {
@@ -222,6 +223,7 @@ impl Metadata {
 fn open_folder(
     folder: &Path,
     published: &Arc<Published>,
+    voter: u64,
     now_ms: i64,
 ) -> std::io::Result<(LogStore, StateMachine)> {
     if !folder.is_dir() {
@@ -229,6 +231,7 @@ fn open_folder(
         atomic_file::sync_folder(folder)?;
     }
     let log = LogStore::open(folder, now_ms)?;
+    log.begin(voter)?;
     let machine = StateMachine::open(folder.to_owned(), published.clone())?;
     if machine.applied() < log.purged() {
         let message = "the log was cut further than the newest readable snapshot reaches; restore the folder from \
@@ -240,7 +243,7 @@ fn open_folder(
 
 /// Starts the quorum and returns once this voter leads it. No timer runs: one voter needs no heartbeat, and is
 /// told when to stand for election.
-async fn lead(node_id: BrokerId, log: LogStore, machine: StateMachine) -> Result<Raft<TypeConfig>, String> {
+async fn lead(voter: u64, log: LogStore, machine: StateMachine) -> Result<Raft<TypeConfig>, String> {
     let config = Config {
         cluster_name: "ottla".to_owned(),
         enable_tick: false,
@@ -250,18 +253,16 @@ async fn lead(node_id: BrokerId, log: LogStore, machine: StateMachine) -> Result
         ..Config::default()
     };
     let config = Arc::new(config.validate().map_err(|error| error.to_string())?);
-    let id = u64::try_from(node_id).map_err(|_| format!("node.id {node_id} is negative"))?;
-    let raft = Raft::new(id, config, SingleVoter, log, machine).await.map_err(|error| error.to_string())?;
-    if !raft.is_initialized().await.map_err(|error| error.to_string())? {
-        let voters = BTreeMap::from([(id, BasicNode::default())]);
-        raft.initialize(voters).await.map_err(|error| error.to_string())?;
-    } else if raft.current_leader().await != Some(id) {
+    let raft =
+        Raft::new(voter, config, SingleVoter, log, machine).await.map_err(|error| error.to_string())?;
+    let leads = raft.with_raft_state(|state| state.server_state == ServerState::Leader);
+    if !leads.await.map_err(|error| error.to_string())? {
         raft.trigger().elect().await.map_err(|error| error.to_string())?;
     }
     let wait = raft.wait(Some(Duration::from_millis(LEADERSHIP_WAIT_MS)));
-    wait.current_leader(id, "the only voter leads").await.map_err(|error| {
+    wait.current_leader(voter, "the only voter leads").await.map_err(|error| {
         format!(
-            "node {id} does not become the leader of its quorum ({error}); was node.id another one before?"
+            "node {voter} does not become the leader of its quorum ({error}); was node.id another one before?"
         )
     })?;
     Ok(raft)
