@@ -23,6 +23,8 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 /// The last offset that is in tiered storage (KIP-1005): there is none.
 const LATEST_TIERED: i64 = -5;
+/// From this version on, the answer has a place for the leader's epoch.
+const LEADER_EPOCH_VERSION: i16 = 4;
 /// From this version on, MAX_TIMESTAMP is known.
 const MAX_TIMESTAMP_VERSION: i16 = 7;
 const EARLIEST_LOCAL_VERSION: i16 = 8;
@@ -34,6 +36,7 @@ pub async fn handle(
     context: &RequestContext,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
+    let knows_epochs = context.api_version >= LEADER_EPOCH_VERSION;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -50,7 +53,7 @@ pub async fn handle(
                 Ok((timestamp, offset, leader_epoch)) => ListOffsetsPartitionResponse::default()
                     .with_timestamp(timestamp)
                     .with_offset(offset)
-                    .with_leader_epoch(leader_epoch),
+                    .with_leader_epoch(if knows_epochs { leader_epoch } else { -1 }),
                 Err(code) => ListOffsetsPartitionResponse::default()
                     .with_error_code(code.code())
                     .with_timestamp(-1)

@@ -25,6 +25,8 @@ use crate::partitions::Topic;
 
 /// zstd may be sent from this version on (KIP-110).
 const ZSTD_VERSION: i16 = 7;
+/// From this version on, an answer says who leads (KIP-951).
+const CURRENT_LEADER_VERSION: i16 = 10;
 /// From this version on, topics are named by id (KIP-516).
 const TOPIC_IDS_VERSION: i16 = 13;
 
@@ -52,7 +54,7 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Pro
                     }
                     response
                 }
-                Err(failure) => failed(broker, topic.as_deref().ok(), index, failure),
+                Err(failure) => failed(broker, context, topic.as_deref().ok(), index, failure),
             });
         }
         responses.push(
@@ -183,6 +185,7 @@ fn succeeded(index: i32, enqueued: &Enqueued) -> PartitionProduceResponse {
 /// Why a batch is refused, and which of its records are to blame (KIP-467).
 fn failed(
     broker: &Broker,
+    context: &RequestContext,
     topic: Option<&Topic>,
     index: i32,
     failure: AppendError,
@@ -201,7 +204,7 @@ fn failed(
         .with_log_start_offset(-1)
         .with_record_errors(records.collect())
         .with_error_message(Some(StrBytes::from_string(failure.error.message)));
-    if code == ErrorCode::NotLeaderOrFollower {
+    if code == ErrorCode::NotLeaderOrFollower && context.api_version >= CURRENT_LEADER_VERSION {
         let epoch = topic.and_then(|topic| topic.partition(index).ok()).map_or(-1, |one| one.leader_epoch());
         response.current_leader = LeaderIdAndEpoch::default()
             .with_leader_id(BrokerId(broker.config.node_id))
