@@ -1,0 +1,8 @@
+//! The command line against a broker of its own: what each command prints for machines, and what it says when
+//! something is wrong.
+
+mod demo;
+mod ottla;
+mod plugins;
+mod records;
+mod topics;
