@@ -446,6 +446,7 @@ async fn configs_are_described_with_where_they_come_from() -> Result<()> {
     for (resource_type, of, expected) in [
         (TOPIC, "nope", UNKNOWN_TOPIC_OR_PARTITION),
         (TOPIC, "a/b", INVALID_TOPIC),
+        (TOPIC, "", INVALID_TOPIC),
         (BROKER, "2", INVALID_REQUEST),
         (BROKER, "x", INVALID_REQUEST),
         (8, "1", INVALID_REQUEST),
@@ -483,6 +484,7 @@ async fn configs_change_one_by_one_and_survive_a_kill() -> Result<()> {
     let twice = [("retention.ms", 0, Some("9")), ("retention.ms", 0, Some("8"))];
     assert_eq!(alter(&mut raw, TOPIC, "orders", &twice, false).await?.0, INVALID_REQUEST);
     assert_eq!(alter(&mut raw, TOPIC, "nope", &twice[..1], false).await?.0, UNKNOWN_TOPIC_OR_PARTITION);
+    assert_eq!(alter(&mut raw, TOPIC, "", &twice[..1], false).await?.0, INVALID_REQUEST);
     assert_eq!(value(&describe(&mut raw, TOPIC, "orders").await?, "retention.ms")?, "5");
 
     broker.kill()?;

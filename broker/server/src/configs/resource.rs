@@ -50,6 +50,19 @@ impl<'a> Resource<'a> {
         }
     }
 
+    /// As [`Resource::parse`], for a change: a topic without a name is an INVALID_REQUEST then, as in Kafka.
+    pub fn parse_changed(
+        resource_type: i8,
+        name: &'a str,
+        node_id: BrokerId,
+    ) -> Result<Resource<'a>, KafkaError> {
+        if resource_type == TOPIC && name.is_empty() {
+            let message = "configs for all topics at once do not exist: name one";
+            return Err(KafkaError::new(ErrorCode::InvalidRequest, message));
+        }
+        Resource::parse(resource_type, name, node_id)
+    }
+
     pub fn target(self) -> ConfigTarget<'a> {
         match self {
             Resource::Topic(name) => ConfigTarget::Topic(name),
@@ -80,7 +93,7 @@ mod tests {
         use ErrorCode::{InvalidRequest, InvalidTopicException};
         let cases: &[(i8, &str, Result<Resource<'_>, ErrorCode>)] = &[
             (2, "orders", Ok(Resource::Topic("orders"))),
-            (2, "", Err(InvalidRequest)),
+            (2, "", Err(InvalidTopicException)),
             (2, "a/b", Err(InvalidTopicException)),
             (4, "", Ok(Resource::AllBrokers)),
             (4, "1", Ok(Resource::ThisBroker(1))),
@@ -95,5 +108,7 @@ mod tests {
             let parsed = Resource::parse(*resource_type, name, 1).map_err(|error| error.code);
             assert_eq!(&parsed, expected, "{resource_type} {name}");
         }
+        let nameless = Resource::parse_changed(2, "", 1).map_err(|error| error.code);
+        assert_eq!(nameless, Err(InvalidRequest));
     }
 }

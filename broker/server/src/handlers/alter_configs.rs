@@ -46,7 +46,8 @@ async fn alter(
     validate_only: bool,
 ) -> Result<(), KafkaError> {
     let target =
-        Resource::parse(resource.resource_type, &resource.resource_name, broker.config.node_id)?.target();
+        Resource::parse_changed(resource.resource_type, &resource.resource_name, broker.config.node_id)?
+            .target();
     let configs = resource.configs.iter();
     let wish =
         Wish::All(configs.map(|c| (c.name.as_str(), c.value.as_ref().map(|value| value.as_str()))).collect());

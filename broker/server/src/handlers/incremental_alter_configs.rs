@@ -47,7 +47,8 @@ async fn alter(
     validate_only: bool,
 ) -> Result<(), KafkaError> {
     let target =
-        Resource::parse(resource.resource_type, &resource.resource_name, broker.config.node_id)?.target();
+        Resource::parse_changed(resource.resource_type, &resource.resource_name, broker.config.node_id)?
+            .target();
     let changes = resource.configs.iter().map(|config| {
         let Some(operation) = Operation::from_id(config.config_operation) else {
             let message = format!(

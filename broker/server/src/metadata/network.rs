@@ -28,6 +28,7 @@ impl RaftNetworkFactory<TypeConfig> for SingleVoter {
 type PeerError<E = openraft::error::Infallible> = RPCError<u64, BasicNode, RaftError<u64, E>>;
 
 impl NoPeer {
+    #[expect(clippy::result_large_err, reason = "the error's type is openraft's")]
     fn unreachable<T, E: std::error::Error>(&self) -> Result<T, PeerError<E>> {
         let reason = std::io::Error::new(
             std::io::ErrorKind::AddrNotAvailable,
