@@ -72,3 +72,36 @@ impl Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ProducerIdsRecord;
+
+    fn command(decided_on: u64, next: i64) -> Command {
+        Command { decided_on, records: vec![Record::ProducerIds(ProducerIdsRecord { broker: 1, next })] }
+    }
+
+    #[test]
+    fn a_command_decided_on_another_image_changes_nothing() {
+        let (image, outcome) = command(0, 1_000).apply(&Image::default());
+        let image = image.expect("the image that it was decided on");
+        assert_eq!((image.next_producer_id(), outcome), (1_000, Outcome::Applied { version: 1 }));
+        for decided_on in [0, 2] {
+            assert_eq!(command(decided_on, 2_000).apply(&image), (None, Outcome::Stale { version: 1 }));
+        }
+        let (unchanged, outcome) = command(1, 5).apply(&image);
+        assert!(unchanged.is_none() && matches!(outcome, Outcome::Refused { .. }));
+    }
+
+    #[test]
+    fn a_command_has_bounds() {
+        let many = Command {
+            decided_on: 0,
+            records: vec![command(0, 1).records[0].clone(); COMMAND_RECORDS_MAX + 1],
+        };
+        assert!(many.check_bounds(0).is_err());
+        assert!(command(0, 1).check_bounds(COMMAND_BYTES_MAX + 1).is_err());
+        assert_eq!(command(0, 1).check_bounds(COMMAND_BYTES_MAX), Ok(()));
+    }
+}
