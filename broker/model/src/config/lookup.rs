@@ -94,11 +94,11 @@ fn judge(key: &'static Key, value: &str) -> Result<(), ConfigError> {
         let reason = format!("this is not built; {remedy}");
         return Err(ConfigError::Refused { key: key.name, value: shown_value(), reason });
     }
-    if let Check::Only(accepted, reason) = key.check {
-        if let Some(other) = items(value).find(|item| !accepted.contains(item)) {
-            let reason = format!("{reason}; give {} instead of {other}", accepted.join(", "));
-            return Err(ConfigError::Refused { key: key.name, value: shown_value(), reason });
-        }
+    if let Check::Only(accepted, reason) = key.check
+        && let Some(other) = items(value).find(|item| !accepted.contains(item))
+    {
+        let reason = format!("{reason}; give {} instead of {other}", accepted.join(", "));
+        return Err(ConfigError::Refused { key: key.name, value: shown_value(), reason });
     }
     is_accepted(key, value.trim()).map_err(|expected| ConfigError::Invalid {
         key: key.name,
