@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_flood_keeps_the_newest_lines_within_bounds() {
-        let logs = Logs::new(Arc::new(SystemClock::default()));
+        let logs = Logs::new(Arc::new(SystemClock));
         let line = "x".repeat(4096);
         for i in 0..5000 {
             logs.write(&identity("loud"), "orders", Level::Info, if i % 2 == 0 { &line } else { "short" });
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_plugin_that_was_silent_longest_goes_first() {
-        let logs = Logs::new(Arc::new(SystemClock::default()));
+        let logs = Logs::new(Arc::new(SystemClock));
         for i in 0..PLUGINS_MAX {
             logs.write(&identity(&format!("p{i}")), "t", Level::Warn, "hello");
         }
