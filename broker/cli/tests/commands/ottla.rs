@@ -9,7 +9,6 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_ottla");
 pub struct Broker {
     child: Child,
     pub kafka: String,
-    pub admin: String,
     pub dir: tempfile::TempDir,
 }
 
@@ -31,8 +30,9 @@ impl Broker {
         let mut words = ready.split_whitespace();
         assert_eq!(words.next(), Some("ready"), "{ready}");
         let mut address = |key| words.next().and_then(|word| word.strip_prefix(key)).expect(key).to_owned();
-        let (kafka, admin) = (address("kafka="), address("admin="));
-        Broker { child, kafka, admin, dir }
+        let kafka = address("kafka=");
+        assert!(!address("admin=").is_empty(), "{ready}");
+        Broker { child, kafka, dir }
     }
 
     /// Runs a command and returns its JSON.
