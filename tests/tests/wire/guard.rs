@@ -131,7 +131,6 @@ fn refusals_say_what_is_wrong() {
         (metadata, 0, vec![0xff, 0xff, 0xff, 0xfe], Refused::NegativeLength { at: 0, length: -2 }),
         (metadata, 0, vec![0, 0, 0, 2, 0, 0], Refused::TooLong { at: 0, claimed: 2, remaining: 2 }),
         (metadata, 0, vec![0, 0, 0, 1, 0, 5, b'a'], Refused::TooLong { at: 4, claimed: 5, remaining: 1 }),
-        (metadata, 0, vec![0, 0, 0, 0, 9], Refused::Trailing { extra: 1 }),
         (metadata, 9, vec![0x80, 0x80, 0x80, 0x80, 0x80, 0x01], Refused::Varint { at: 0 }),
         (metadata, 9, vec![0xff, 0xff, 0xff, 0xff, 0x1f], Refused::Varint { at: 0 }),
         (fetch, 12, fetch_v12(&[1, 0, 3, 2, b'a', 9]), Refused::TaggedLength { at: 29, tag: 0 }),
@@ -142,6 +141,14 @@ fn refusals_say_what_is_wrong() {
             other => panic!("{body:?}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn bytes_behind_the_end_are_passed_over_as_kafka_does() {
+    let metadata = SCHEMAS.iter().find(|schema| schema.key as i16 == 3).expect("Metadata is known");
+    assert!(request(&frame(metadata, 0, &[0, 0, 0, 0, 9])).is_ok());
+    // librdkafka's request for all topics.
+    assert!(request(&frame(metadata, 13, &[0, 0, 0, 0, 0, 0, 0])).is_ok());
 }
 
 #[test]

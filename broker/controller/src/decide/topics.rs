@@ -63,7 +63,7 @@ pub fn create_topic(
         );
     }
     if image.topic(name).is_some() {
-        return refuse(ErrorCode::TopicAlreadyExists, format!("topic '{name}' exists already"));
+        return refuse(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists."));
     }
     if let Some(other) = image.colliding_topic(name) {
         return refuse(

@@ -17,21 +17,16 @@ pub enum Refused {
     Varint { at: usize },
     #[error("the tagged field {tag} at byte {at} is not as long as it claims")]
     TaggedLength { at: usize, tag: u32 },
-    #[error("{extra} bytes follow the end of the request")]
-    Trailing { extra: usize },
     #[error("the request would take {bytes} bytes of memory once decoded, above the limit of {max}")]
     TooMany { bytes: usize, max: usize },
 }
 
-/// Checks a request's body against its schema: every count and length fits into what remains, tagged fields are whole,
-/// nothing follows. `version` must be one that the decoder knows.
+/// Checks a request's body against its schema: every count and length fits into what remains, tagged fields are whole.
+/// Bytes behind the end are passed over, as Kafka does: librdkafka sends some behind a Metadata request for all topics.
+/// `version` must be one that the decoder knows.
 pub(crate) fn check_body(schema: &Schema, version: i16, body: &[u8]) -> Result<(), Refused> {
     let mut walk = Walk::new(body, version, version >= schema.flexible);
-    walk.group(schema.fields)?;
-    match walk.remaining() {
-        0 => Ok(()),
-        extra => Err(Refused::Trailing { extra }),
-    }
+    walk.group(schema.fields)
 }
 
 /// Skips the tagged fields at the end of a request header of version 2; returns how many bytes they take.
