@@ -10,10 +10,12 @@ use ottla_controller::record::PluginIdentity;
 use ottla_controller::{Image, image};
 use ottla_model::clock::Clock;
 use ottla_model::error::{ErrorCode, KafkaError};
+use ottla_plugin_host::Limits;
 use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::configs;
+use crate::configs::InForce;
 use crate::metadata::Metadata;
 use crate::partitions::Partitions;
 use crate::plugins::cluster::{Cluster, Part, Switch, SwitchedTo, TopicView, Whereabouts};
@@ -208,6 +210,22 @@ impl Cluster for LocalCluster {
         let parts =
             receipt.destinations.iter().map(|(records, partition)| Part { records, partition, offset: None });
         Ok(Whereabouts { parts: parts.collect() })
+    }
+
+    fn limits(&self) -> Option<Limits> {
+        let broker = self.broker.get().and_then(Weak::upgrade)?;
+        let image = self.metadata.image();
+        let in_force = InForce::new(&image, broker.config.node_id, &broker.config.given);
+        let layers = in_force.layers();
+        let mut limits = Limits::default();
+        for known in Limits::KEYS {
+            let Some(value) = layers.value(known.key) else { continue };
+            if let Err(error) = limits.set(known.key, &value) {
+                // The list of keys has the same ranges, so this says that the two have come apart.
+                tracing::error!(key = known.key, value, %error, "a limit of plugins is not in force");
+            }
+        }
+        Some(limits)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -23,7 +23,7 @@ use crate::fetch::session::Sessions;
 use crate::forwarding::LocalDestinations;
 use crate::limits;
 use crate::metadata::{Metadata, Options};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, register_partitions};
 use crate::net::{Capacity, Front, Serving, raise_open_files_limit};
 use crate::partitions::{Folders, Follower, Partitions, Upkeep};
 use crate::plugins::{Plugins, PluginsConfig};
@@ -77,6 +77,7 @@ impl Server {
 
         let metrics = Arc::new(Metrics::new());
         let partitions = Partitions::new(metadata.clone());
+        register_partitions(&metrics, &partitions);
         let cluster = LocalCluster::new(metadata.clone(), partitions.clone(), clock.clone());
         let plugins_config = PluginsConfig {
             data_dir: folders.first().to_path_buf(),
@@ -84,6 +85,7 @@ impl Server {
             limits: config.plugin_limits(&metadata.image()),
         };
         let plugins = Plugins::new(plugins_config, cluster.clone(), clock.clone());
+        plugins.register_metrics(&metrics);
         let broker = Arc::new(Broker {
             cluster_id: folders.cluster_id().to_owned(),
             metadata: metadata.clone(),

@@ -37,7 +37,11 @@ impl Service for Arc<Broker> {
     }
 
     async fn handle(&self, context: &RequestContext, request: RequestKind) -> Outcome {
-        route(self, context, request).await
+        let outcome = route(self, context, request).await;
+        if let Outcome::Ready(answer) = &outcome {
+            self.metrics.count_answer(context.api_key as i16, answer);
+        }
+        outcome
     }
 
     fn observe(&self, sample: RequestSample) {

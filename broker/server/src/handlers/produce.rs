@@ -72,7 +72,12 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Pro
         return Outcome::Ready(ResponseKind::Produce(response));
     }
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    Outcome::Later(Box::pin(committed(response, pending, timeout)))
+    let (metrics, api_key) = (broker.metrics.clone(), context.api_key as i16);
+    Outcome::Later(Box::pin(async move {
+        let answer = committed(response, pending, timeout).await;
+        metrics.count_answer(api_key, &answer);
+        answer
+    }))
 }
 
 /// What the request asks to wait for; `None` for a number that Kafka does not know.
@@ -136,6 +141,7 @@ async fn append(
     let partition = topic.partition(data.index).map_err(refused)?;
     let mut batch = one_batch(data.records.unwrap_or_default(), context)?;
     if let Screened::Duplicate(answer) = partition.screen(&batch, acks)? {
+        broker.metrics.records.produce_duplicates.add(1);
         return Ok(answer);
     }
     let decision = match topic.slot.attachment() {
@@ -145,7 +151,12 @@ async fn append(
             broker.plugins.place(&attachment, &mut batch, client).await?
         }
     };
-    partition.append(&batch, decision, acks, broker.clock.now_ms())
+    let enqueued = partition.append(&batch, decision, acks, broker.clock.now_ms())?;
+    let records = &broker.metrics.records;
+    records.produced_batches.add(1);
+    records.produced_records.add(u64::from(batch.header.record_count.unsigned_abs()));
+    records.produced_bytes.add(batch.bytes.len() as u64);
+    Ok(enqueued)
 }
 
 /// A request holds exactly one v2 batch for a partition, in a compression that its version knows.

@@ -52,13 +52,13 @@ pub struct Connections {
     pub open: Gauge,
     /// Accepted since the start.
     pub accepted: Counter,
-    /// Closed at once because `max.connections` or `max.connections.per.ip` was reached.
+    /// Closed at once because `max.connections.per.ip` was reached.
     pub refused: Counter,
     /// Closed because of `connections.max.idle.ms`.
     pub idle: Counter,
-    /// Closed because of bytes that are no request.
+    /// Closed because of bytes that are no request, or of half a request that held memory.
     pub malformed: Counter,
-    /// Bytes of requests that are in flight, over all connections.
+    /// Bytes that connections hold for requests in flight.
     pub queued_bytes: Gauge,
 }
 
@@ -71,23 +71,15 @@ pub struct Records {
     pub produced_bytes: Counter,
     /// Batches that a producer sent again and that were answered as the first time.
     pub produce_duplicates: Counter,
-    /// Batches refused because their sequence does not follow.
-    pub produce_out_of_order: Counter,
     /// Bytes of batches given to consumers.
     pub fetched_bytes: Counter,
-    /// Batches appended to a lane.
-    pub lane_entries: Counter,
-    /// Records that a forwarder brought to another partition.
-    pub forwarded_records: Counter,
-    /// Forwarded batches that a destination held already.
-    pub forward_duplicates: Counter,
 }
 
 impl Collector for Connections {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let e = &mut encoder;
         gauge(e, "ottla_connections", "Connections that are open", &self.open)?;
-        gauge(e, "ottla_queued_request_bytes", "Bytes of requests in flight", &self.queued_bytes)?;
+        gauge(e, "ottla_queued_request_bytes", "Bytes held for requests in flight", &self.queued_bytes)?;
         counter(e, "ottla_connections_accepted", "Connections accepted", &self.accepted)?;
         counter(e, "ottla_connections_refused", "Connections refused by a limit", &self.refused)?;
         counter(e, "ottla_connections_idle", "Connections closed for being idle", &self.idle)?;
@@ -112,26 +104,7 @@ impl Collector for Records {
             "Batches that a producer repeated and that were not appended again",
             &self.produce_duplicates,
         )?;
-        counter(
-            e,
-            "ottla_produce_out_of_order",
-            "Batches refused because their sequence does not follow",
-            &self.produce_out_of_order,
-        )?;
-        counter(e, "ottla_fetched_bytes", "Bytes of batches given to consumers", &self.fetched_bytes)?;
-        counter(e, "ottla_lane_entries", "Batches appended to lanes", &self.lane_entries)?;
-        counter(
-            e,
-            "ottla_forwarded_records",
-            "Records brought to other partitions",
-            &self.forwarded_records,
-        )?;
-        counter(
-            e,
-            "ottla_forward_duplicates",
-            "Forwarded batches that their destination held already",
-            &self.forward_duplicates,
-        )
+        counter(e, "ottla_fetched_bytes", "Bytes of batches given to consumers", &self.fetched_bytes)
     }
 }
 

@@ -5,7 +5,9 @@
 //! Invariant: counting a request is a few relaxed additions to memory that few threads share; whatever costs more is
 //! paid by the scrape.
 
+mod answers;
 mod counters;
+mod partitions;
 mod process;
 mod requests;
 mod sample;
@@ -17,6 +19,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 pub use counters::{Connections, Counter, Gauge, Records};
+pub use partitions::register_partitions;
 pub use requests::{ApiTotals, Requests};
 pub use sample::{Sample, Type};
 

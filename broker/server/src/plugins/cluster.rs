@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use ottla_model::error::KafkaError;
+use ottla_plugin_host::Limits;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -100,6 +101,9 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Resolves a receipt.
     fn whereabouts(&self, topic: &str, partition: i32, offset: i64) -> Result<Whereabouts, KafkaError>;
+
+    /// What the configs allow plugins; none where they say nothing.
+    fn limits(&self) -> Option<Limits>;
 
     /// Changes with each change of metadata.
     fn changes(&self) -> watch::Receiver<u64>;

@@ -22,6 +22,7 @@ impl Plugins {
     /// Attaches what cluster metadata says. Returns once each topic's plugin serves or is known to fail; produce
     /// requests must not be taken before.
     pub async fn restore(self: &Arc<Self>) {
+        self.take_limits();
         let mut work = JoinSet::new();
         self.reconcile_all(&mut work, false).await;
         work.join_all().await;
@@ -44,6 +45,7 @@ impl Plugins {
                     if changed.is_err() {
                         return;
                     }
+                    self.take_limits();
                     self.reconcile_all(&mut work, false).await;
                 }
                 _ = seconds.tick() => {
@@ -89,6 +91,15 @@ impl Plugins {
         if !configured {
             slot.put(None);
             slot.set_failure(None);
+        }
+    }
+
+    /// Puts `ottla.plugin.*` in force as the configs say.
+    fn take_limits(&self) {
+        if let Some(limits) = self.cluster.limits()
+            && limits != *self.limits()
+        {
+            self.set_limits(limits);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
 use ottla_model::error::{ErrorCode, KafkaError};
+use ottla_plugin_host::Limits;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -19,6 +20,7 @@ struct State {
     registered: Vec<Registered>,
     switches: BTreeMap<String, Vec<Switch>>,
     unwritable: Vec<u32>,
+    limits: Option<Limits>,
 }
 
 pub(crate) struct Memory {
@@ -54,6 +56,12 @@ impl Memory {
 
     pub(crate) fn remove_topic(&self, name: &str) {
         self.state.lock().topics.remove(name);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Changes `ottla.plugin.*`, as a config request would.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.state.lock().limits = Some(limits);
         self.version.send_modify(|version| *version += 1);
     }
 
@@ -140,6 +148,10 @@ impl Cluster for Memory {
             return Err(KafkaError::new(ErrorCode::OffsetOutOfRange, "it is an ordinary offset"));
         }
         Ok(Whereabouts { parts: vec![Part { records: 3, partition: 7, offset: None }] })
+    }
+
+    fn limits(&self) -> Option<Limits> {
+        self.state.lock().limits.clone()
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -238,6 +238,20 @@ async fn limits_hold_for_what_is_attached_already() {
 }
 
 #[tokio::test]
+async fn the_follower_takes_limits_from_the_configs() {
+    let stage = Stage::new();
+    stage.memory.set_limits(Limits { batch_time_ms: 11, ..Limits::default() });
+    stage.plugins.restore().await;
+    assert_eq!(stage.plugins.limits().batch_time_ms, 11);
+    let stop = CancellationToken::new();
+    let follower = tokio::spawn(stage.plugins.clone().follow(stop.clone()));
+    stage.memory.set_limits(Limits { batch_time_ms: 13, ..Limits::default() });
+    eventually("in force", || stage.plugins.limits().batch_time_ms == 13).await;
+    stop.cancel();
+    follower.await.unwrap();
+}
+
+#[tokio::test]
 async fn the_page_has_a_line_per_plugin_and_topic() {
     let stage = Stage::new();
     stage.attach("orders", "key-hash", "{}", &[]).await;
