@@ -37,6 +37,7 @@ impl Plugins {
         let mut retried = Instant::now();
         let mut work = JoinSet::new();
         // Whatever changed before the subscription.
+        self.take_limits();
         self.reconcile_all(&mut work, false).await;
         loop {
             tokio::select! {
