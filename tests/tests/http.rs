@@ -64,7 +64,12 @@ async fn create(raw: &mut Raw, topic: &str, configs: &[(&str, &str)]) -> Result<
     Ok(raw.call(&request, 5).await?.topics[0].error_code)
 }
 
-async fn produce(raw: &mut Raw, topic: &str, partition: i32, keys: &[&str]) -> Result<PartitionProduceResponse> {
+async fn produce(
+    raw: &mut Raw,
+    topic: &str,
+    partition: i32,
+    keys: &[&str],
+) -> Result<PartitionProduceResponse> {
     let mut builder = Builder::new(Compression::Lz4);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
     for key in keys {
@@ -73,7 +78,8 @@ async fn produce(raw: &mut Raw, topic: &str, partition: i32, keys: &[&str]) -> R
     let records = Bytes::from(builder.finish()?);
     let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
     let topic = TopicProduceData::default().with_name(TopicName(text(topic))).with_partition_data(vec![data]);
-    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(10_000).with_topic_data(vec![topic]);
+    let request =
+        ProduceRequest::default().with_acks(-1).with_timeout_ms(10_000).with_topic_data(vec![topic]);
     Ok(raw.call(&request, 9).await?.responses[0].partition_responses[0].clone())
 }
 
@@ -125,7 +131,8 @@ async fn a_plugin_serves_and_what_it_does_is_seen() -> Result<()> {
     }
     ensure!(metric(&broker, &format!("ottla_lane_unresolved_bytes{{{lane}}}"))? == 0.0);
     let none = produce(&mut raw, "nowhere-to-be-found", 0, &["k"]).await?;
-    let errors = metric(&broker, "ottla_request_errors_total{api=\"Produce\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"}")?;
+    let errors =
+        metric(&broker, "ottla_request_errors_total{api=\"Produce\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"}")?;
     ensure!(none.error_code == 3 && errors == 1.0, "{none:?} {errors}");
     Ok(())
 }
@@ -161,8 +168,12 @@ async fn an_upload_is_live_at_once_and_still_there_after_a_kill() -> Result<()> 
     ensure!(goes_round(&broker)?);
     let (_, status) = json_of(&broker, "GET", "/v1/topics/orders/partitioner", b"")?;
     ensure!(status["version"] == "0.2.0" && status["digest"] == pushed["digest"], "{status}");
-    let versions: Vec<&Value> =
-        status["switches"].as_array().context("no switches")?.iter().map(|s| &s["plugin"]["version"]).collect();
+    let versions: Vec<&Value> = status["switches"]
+        .as_array()
+        .context("no switches")?
+        .iter()
+        .map(|s| &s["plugin"]["version"])
+        .collect();
     ensure!(versions == [&json!("0.1.0"), &json!("0.2.0")], "{status}");
 
     let back = json!({"plugin": "key-hash@0.1.0", "mode": "enforce"}).to_string();

@@ -99,8 +99,12 @@ mod tests {
         metrics.register("ottla_answer", "What was asked", Type::Gauge, || {
             vec![Sample::new(vec![("topic", "a\"b\\c".into())], 42.0)]
         });
+        metrics.register("ottla_plain", "A figure by itself", Type::Gauge, || {
+            vec![Sample::new(Vec::new(), 7.0)]
+        });
         let page = metrics.encode().unwrap();
         for line in [
+            "ottla_plain 7.0",
             "ottla_requests_total{api=\"Produce\"} 2",
             "ottla_request_bytes_total{api=\"Produce\"} 200",
             "ottla_response_bytes_total{api=\"Produce\"} 40",

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 /// Samples of one family on one page, at most; the rest is left out, so that a scrape stays bounded.
@@ -63,12 +63,20 @@ impl Collector for ReadFamily {
         };
         let mut metric = encoder.encode_descriptor(self.name, self.help, None, kind)?;
         for sample in (self.read)().into_iter().take(SAMPLES_MAX) {
-            let mut line = metric.encode_family(&sample.labels)?;
-            match self.kind {
-                Type::Counter => line.encode_counter::<NoLabelSet, _, f64>(&sample.value, None)?,
-                Type::Gauge => line.encode_gauge(&sample.value)?,
+            // A family of one sample without labels has no braces.
+            if sample.labels.is_empty() {
+                encode(&mut metric, self.kind, sample.value)?;
+            } else {
+                encode(&mut metric.encode_family(&sample.labels)?, self.kind, sample.value)?;
             }
         }
         Ok(())
+    }
+}
+
+fn encode(line: &mut MetricEncoder<'_>, kind: Type, value: f64) -> Result<(), fmt::Error> {
+    match kind {
+        Type::Counter => line.encode_counter::<NoLabelSet, _, f64>(&value, None),
+        Type::Gauge => line.encode_gauge(&value),
     }
 }
