@@ -27,9 +27,6 @@ impl<'a> Resource<'a> {
     pub fn parse(resource_type: i8, name: &'a str, node_id: BrokerId) -> Result<Resource<'a>, KafkaError> {
         let refuse = |message: String| Err(KafkaError::new(ErrorCode::InvalidRequest, message));
         match resource_type {
-            TOPIC if name.is_empty() => {
-                refuse("configs for all topics at once do not exist: name one".to_owned())
-            }
             TOPIC => {
                 topic_name::validate(name)?;
                 Ok(Resource::Topic(name))
