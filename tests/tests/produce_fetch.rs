@@ -161,7 +161,8 @@ async fn idempotence_follows_kafkas_rules_across_a_restart() -> Result<()> {
     let mut broker = Process::start(&[])?;
     let mut raw = broker.connect().await?;
     create(&mut raw, "once", 1, &[]).await?;
-    let id = raw.call(&InitProducerIdRequest::default().with_transaction_timeout_ms(1000), 4).await?;
+    let wish = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(1000);
+    let id = raw.call(&wish, 4).await?;
     assert_eq!(id.error_code, 0);
     let producer = |base_sequence| Producer { id: id.producer_id.0, epoch: id.producer_epoch, base_sequence };
     let first = batch(&[("a", "1"), ("b", "2")], Some(producer(0)))?;
