@@ -64,6 +64,15 @@ impl Follower {
         let image = self.broker.partitions.metadata.image();
         let mut existing = self.folders.existing()?;
         self.show(&image, &mut existing);
+        if image.topics().next().is_none() && !existing.is_empty() {
+            // More likely the metadata was lost than every topic deleted, and then these are all that is left.
+            tracing::error!(
+                folders = existing.len(),
+                "the cluster's metadata has no topic, but there are partitions on disk: they are left alone; restore \
+                 __cluster_metadata-0, or remove the folders if they are no longer needed"
+            );
+            return Ok(());
+        }
         for (partition, (folder, found)) in existing {
             // The topic was deleted while this broker was down, or was created anew since.
             tracing::warn!(%partition, path = %found.path.display(), "no topic of the cluster: removed");
