@@ -141,8 +141,17 @@ fn ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     Some((kafka, admin))
 }
 
-/// The binary that was built along with this test.
+/// Whether the broker ends at the places that `OTTLA_FAILPOINTS` names: only then does it know that name.
+pub fn has_failpoints() -> Result<bool> {
+    let status = Command::new("grep").args(["-qaF", "OTTLA_FAILPOINTS"]).arg(program()?).status()?;
+    Ok(status.success())
+}
+
+/// The binary that was built along with this test, or the one that `OTTLA_TEST_PROGRAM` names.
 fn program() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("OTTLA_TEST_PROGRAM") {
+        return Ok(named.into());
+    }
     let test = std::env::current_exe()?;
     let built = test.ancestors().nth(2).context("a test lies in target/PROFILE/deps")?.join("ottla");
     if !built.exists() {
