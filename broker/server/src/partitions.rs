@@ -5,7 +5,6 @@
 
 mod folders;
 mod follow;
-mod settings;
 mod upkeep;
 
 use std::collections::HashMap;

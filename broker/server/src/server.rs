@@ -108,6 +108,7 @@ impl Server {
             folders,
             clock,
             retention_interval: config.retention_check_interval,
+            flush_interval: config.flush_check_interval,
             checkpoint_interval: config
                 .recovery_checkpoint_interval
                 .min(config.start_offset_checkpoint_interval),

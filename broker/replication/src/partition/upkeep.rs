@@ -88,6 +88,11 @@ impl Partition {
         state.log.advance_start(target).map_err(|error| storage_error(&error))
     }
 
+    /// Whether a flush is due, by `flush.messages`, `flush.ms` or what a segment's end asked for.
+    pub fn flush_due(&self, now_ms: i64) -> bool {
+        self.flush_wanted.swap(false, Ordering::Relaxed) || self.state.lock().log.flush_due(now_ms)
+    }
+
     /// Makes everything appended so far durable, and answers what waited for it. Blocks for as long as the disk
     /// takes; the lock is held only before and after.
     ///

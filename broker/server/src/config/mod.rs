@@ -48,8 +48,6 @@ pub struct Config {
     pub listeners: Vec<Endpoint>,
     /// One for each of `listeners`, in its order. Port 0 stands for the port that was picked.
     pub advertised_listeners: Vec<Endpoint>,
-    /// The name of the listener that brokers use among themselves.
-    pub inter_broker_listener: String,
     /// Where HTTP admin listens.
     pub admin_listener: HostPort,
     /// At least one.
@@ -61,14 +59,8 @@ pub struct Config {
     pub connections_per_ip_max: usize,
     /// None has no bound.
     pub queued_request_bytes_max: Option<usize>,
-    pub partitions_default: i32,
-    pub replication_factor_default: i16,
-    pub auto_create_topics: bool,
-    pub delete_topics: bool,
     pub fetch_bytes_max: usize,
     pub fetch_sessions_max: usize,
-    /// Partitions in one answer of DescribeTopicPartitions.
-    pub partitions_per_response_max: usize,
     pub retention_check_interval: Duration,
     pub flush_check_interval: Duration,
     pub recovery_checkpoint_interval: Duration,
@@ -115,7 +107,7 @@ impl Config {
             .and_then(|id| id.parse().ok())
             .filter(|id| *id >= 0)
             .unwrap_or(number(&layers, "node.id")?);
-        let Listeners { listeners, advertised_listeners, inter_broker_listener } = Listeners::read(&layers)?;
+        let Listeners { listeners, advertised_listeners } = Listeners::read(&layers)?;
         let voters = voters(&text(&layers, "controller.quorum.voters"))?;
         if voters.iter().any(|voter| voter.id != node_id) || voters.len() > 1 {
             return Err(format!(
@@ -129,7 +121,6 @@ impl Config {
             rack: layers.value("broker.rack"),
             listeners,
             advertised_listeners,
-            inter_broker_listener,
             admin_listener: host_port(&admin_listener)
                 .map_err(|error| format!("ottla.admin.listener: {error}"))?,
             log_dirs: log_dirs(&layers)?,
@@ -139,13 +130,8 @@ impl Config {
             connections_per_ip_max: number(&layers, "max.connections.per.ip")?,
             queued_request_bytes_max: usize::try_from(number::<i64>(&layers, "queued.max.request.bytes")?)
                 .ok(),
-            partitions_default: number(&layers, "num.partitions")?,
-            replication_factor_default: number(&layers, "default.replication.factor")?,
-            auto_create_topics: layers.is_true("auto.create.topics.enable"),
-            delete_topics: layers.is_true("delete.topic.enable"),
             fetch_bytes_max: number(&layers, "fetch.max.bytes")?,
             fetch_sessions_max: number(&layers, "max.incremental.fetch.session.cache.slots")?,
-            partitions_per_response_max: number(&layers, "max.request.partition.size.limit")?,
             retention_check_interval: millis(&layers, "log.retention.check.interval.ms")?,
             flush_check_interval: millis(&layers, "log.flush.scheduler.interval.ms")?,
             recovery_checkpoint_interval: millis(&layers, "log.flush.offset.checkpoint.interval.ms")?,
@@ -246,7 +232,6 @@ fn log_dirs(layers: &Layers<'_>) -> Result<Vec<PathBuf>, String> {
 struct Listeners {
     listeners: Vec<Endpoint>,
     advertised_listeners: Vec<Endpoint>,
-    inter_broker_listener: String,
 }
 
 impl Listeners {
@@ -280,17 +265,12 @@ impl Listeners {
             own.cloned().unwrap_or_else(|| reachable(listener))
         };
         let advertised_listeners = listeners.iter().map(advertised).collect();
-        let inter_broker_listener = match layers
-            .given("inter.broker.listener.name")
-            .map(str::to_ascii_uppercase)
-        {
-            None => listeners[0].name.clone(),
-            Some(name) if listeners.iter().any(|listener| listener.name == name) => name,
-            Some(name) => {
-                return Err(format!("inter.broker.listener.name is {name}, which listeners does not have"));
-            }
-        };
-        Ok(Listeners { listeners, advertised_listeners, inter_broker_listener })
+        let between_brokers = layers.given("inter.broker.listener.name").map(str::to_ascii_uppercase);
+        let is_a_listener = |name: &String| listeners.iter().any(|listener| listener.name == *name);
+        if let Some(name) = between_brokers.filter(|name| !is_a_listener(name)) {
+            return Err(format!("inter.broker.listener.name is {name}, which listeners does not have"));
+        }
+        Ok(Listeners { listeners, advertised_listeners })
     }
 }
 

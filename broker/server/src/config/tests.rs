@@ -22,7 +22,7 @@ fn with_nothing_given_it_starts_on_loopback() {
     assert_eq!(config.advertised_listeners, config.listeners);
     assert_eq!(config.admin_listener.to_string(), "127.0.0.1:9644");
     assert_eq!(config.log_dirs, [PathBuf::from("./ottla-data")]);
-    assert_eq!((config.node_id, config.partitions_default), (1, 1));
+    assert_eq!(config.node_id, 1);
     assert_eq!(config.limits.request_bytes_max, 100 << 20);
     assert_eq!(config.queued_request_bytes_max, Some(256 << 20));
     assert!(config.warnings.is_empty());
@@ -57,7 +57,8 @@ log.segment.bytes=1073741824
 log.retention.check.interval.ms=300000
 ";
     let config = load(text, &[]).expect("all of it is known");
-    assert_eq!((config.node_id, config.partitions_default), (7, 3));
+    assert_eq!(config.node_id, 7);
+    assert_eq!(config.layers(&Image::default()).number("num.partitions"), Some(3));
     assert_eq!(config.listeners.len(), 1, "the controller's listener is not for clients");
     assert_eq!(config.advertised_listeners[0].address.to_string(), "localhost:9092");
     assert!(config.warnings.iter().any(|warning| warning.contains("transaction.state.log.min.isr=1")));
@@ -71,7 +72,8 @@ log.retention.check.interval.ms=300000
 fn overrides_win() {
     let config =
         load("num.partitions=3\nnum.partitions=4\n", &["num.partitions=5", "broker.id=9"]).expect("possible");
-    assert_eq!((config.partitions_default, config.node_id), (5, 9));
+    assert_eq!(config.layers(&Image::default()).number("num.partitions"), Some(5));
+    assert_eq!(config.node_id, 9);
     assert!(config.warnings[0].contains("line 2"), "{:?}", config.warnings);
 }
 

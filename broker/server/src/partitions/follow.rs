@@ -13,7 +13,7 @@ use ottla_replication::{Destinations, OpenPartition, Partition, PartitionConfig}
 use ottla_storage::{Open, PartitionDir, StorageError};
 
 use super::folders::{Folders, Home};
-use super::{Hosted, Map, Topic, settings};
+use super::{Hosted, Map, Topic};
 use crate::broker::Broker;
 
 /// The task that follows the image.
@@ -142,7 +142,7 @@ impl Follower {
         unchanged: bool,
         existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>,
     ) -> Arc<Topic> {
-        let config = settings::partition_config(&self.broker.config, image, &wanted.configs);
+        let config = self.broker.config.partition_config(image, &wanted.configs);
         let mut partitions = Vec::with_capacity(wanted.partitions.len());
         for (index, state) in wanted.partitions.iter().enumerate() {
             let open = known.and_then(|topic| topic.partitions.get(index)).and_then(Option::as_ref);

@@ -14,6 +14,9 @@ use super::folders::{Checkpoint, Folders};
 /// Stands for never: a longer period overflows the clock.
 const PERIOD_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// `flush.ms` of a topic holds this closely, whatever `log.flush.scheduler.interval.ms` says.
+const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(1);
+
 /// The loops.
 #[derive(Clone)]
 pub struct Upkeep {
@@ -22,6 +25,8 @@ pub struct Upkeep {
     pub clock: Arc<dyn Clock>,
     /// `log.retention.check.interval.ms`
     pub retention_interval: Duration,
+    /// `log.flush.scheduler.interval.ms`; a second where that is longer
+    pub flush_interval: Duration,
     /// `log.flush.offset.checkpoint.interval.ms` and its kin
     pub checkpoint_interval: Duration,
 }
@@ -31,10 +36,12 @@ impl Upkeep {
     pub async fn run(self, stop: CancellationToken) {
         let mut retention = every(self.retention_interval);
         let mut checkpoints = every(self.checkpoint_interval);
+        let mut flushes = every(self.flush_interval.min(FLUSH_INTERVAL_MAX));
         loop {
             let me = self.clone();
             let work = tokio::select! {
                 _ = retention.tick() => tokio::task::spawn_blocking(move || me.tick()),
+                _ = flushes.tick() => tokio::task::spawn_blocking(move || me.flush()),
                 _ = checkpoints.tick() => tokio::task::spawn_blocking(move || me.save()),
                 () = stop.cancelled() => return,
             };
@@ -60,6 +67,19 @@ impl Upkeep {
                 Err(error) => {
                     tracing::error!(partition = %partition.topic_partition(), %error, "upkeep failed");
                 }
+            }
+        }
+    }
+
+    /// Flushes the logs whose `flush.messages` or `flush.ms` is due, also when nothing more is appended to them.
+    fn flush(&self) {
+        for partition in self.partitions.all() {
+            let now_ms = self.clock.now_ms();
+            if !partition.flush_due(now_ms) {
+                continue;
+            }
+            if let Err(error) = partition.flush(now_ms) {
+                tracing::error!(partition = %partition.topic_partition(), %error, "a flush failed");
             }
         }
     }

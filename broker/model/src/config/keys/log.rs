@@ -50,7 +50,7 @@ pub(super) static KEYS: &[Key] = &[
     honoured("log.index.interval.bytes", Int, Some("4096"), AtLeast(0), ClusterWide, "Bytes of log between two entries of the offset index."),
     honoured("log.flush.interval.messages", Long, Some("9223372036854775807"), AtLeast(1), ClusterWide, "Records after which a log is flushed to disk."),
     honoured("log.flush.interval.ms", Long, None, AtLeast(0), ClusterWide, "Time after which a log is flushed to disk. Without a value, log.flush.scheduler.interval.ms."),
-    honoured("log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), AtLeast(0), ReadOnly, "How often the broker looks for logs to flush; also their age, where log.flush.interval.ms is not set."),
+    honoured("log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), AtLeast(0), ReadOnly, "How often the broker looks for logs to flush, at least once a second; also their age, where log.flush.interval.ms is not set."),
     honoured("log.flush.offset.checkpoint.interval.ms", Int, Some("60000"), AtLeast(0), ReadOnly, "How often the broker notes up to where its logs are known to be on disk."),
     honoured("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), AtLeast(0), ReadOnly, "How often the broker notes where its logs begin."),
     stored("log.preallocate", Boolean, Some("false"), Any, ClusterWide, "Whether segment files are given their full size when they are created."),

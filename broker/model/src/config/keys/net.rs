@@ -11,7 +11,7 @@ pub(super) static KEYS: &[Key] = &[
     honoured("listeners", List, Some("PLAINTEXT://127.0.0.1:9092"), Any, ReadOnly, "Addresses on which the broker accepts clients, as NAME://HOST:PORT, separated by commas. Port 0 picks a free one."),
     honoured("advertised.listeners", List, None, Any, ReadOnly, "Addresses that clients are told to connect to, one for each listener that clients use. Without a value, the listeners themselves."),
     honoured("listener.security.protocol.map", String, Some("PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"), Any, ReadOnly, "Which protocol each listener name speaks. Only PLAINTEXT is built."),
-    honoured("inter.broker.listener.name", String, None, Any, ReadOnly, "The listener that brokers use among themselves. Without a value, the first one."),
+    stored("inter.broker.listener.name", String, None, Any, ReadOnly, "The listener that brokers use among themselves. Without a value, the first one."),
     stored("early.start.listeners", List, None, Any, ReadOnly, "Listeners that open before the broker has joined its cluster."),
     honoured("socket.request.max.bytes", Int, Some("104857600"), AtLeast(1), ReadOnly, "The largest request that is read from a socket; a client that announces more is disconnected."),
     honoured("socket.send.buffer.bytes", Int, Some("102400"), AtLeast(-1), ReadOnly, "SO_SNDBUF of client sockets; -1 leaves it to the operating system."),
