@@ -20,6 +20,14 @@ pub fn hit(_name: &str) {}
 #[cfg(feature = "failpoints")]
 pub use enabled::hit;
 
+/// As [`hit`], where only some visits count. `counts` is not called without the feature.
+#[inline(always)]
+pub fn hit_if(name: &str, counts: impl FnOnce() -> bool) {
+    if cfg!(feature = "failpoints") && counts() {
+        hit(name);
+    }
+}
+
 #[cfg(feature = "failpoints")]
 mod enabled {
     use std::collections::HashMap;

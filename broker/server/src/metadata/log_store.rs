@@ -16,6 +16,7 @@ use openraft::{
     StorageError, StorageIOError, Vote,
 };
 use ottla_controller::raft::TypeConfig;
+use ottla_replication::failpoint;
 use parking_lot::Mutex;
 
 use super::bounds::ENTRY_BYTES_MAX;
@@ -121,6 +122,7 @@ impl Log {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
             self.journal.append(log_id.index, log_id.leader_id.term, &payload)?;
+            failpoint::hit_if("during-metadata-write", || is_reload(&payload));
             self.last = Some(log_id);
         }
         self.journal.flush()
@@ -166,6 +168,12 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Whether an entry changes the config of a topic's partitioner.
+fn is_reload(payload: &[u8]) -> bool {
+    let key = b"ottla.partitioner.config";
+    payload.windows(key.len()).any(|window| window == key)
 }
 
 fn missing(index: u64) -> io::Error {

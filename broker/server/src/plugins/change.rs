@@ -13,9 +13,12 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::Plugins;
 use super::attachment::{Attachment, Failure, Running, Slot, Trouble, digest_bytes};
-use super::cluster::{Switch, SwitchedTo};
+use super::cluster::{Switch, SwitchedTo, TopicView};
 use super::registry::Registered;
 use super::settings::{PARTITIONER, Settings, TopicConfigs, invalid};
+
+/// Who switched where a start of the broker completed what an earlier one began.
+const RESTART: &str = "restart";
 
 /// A change that was proved to work and waits for its configs to hold. Dropping it changes nothing.
 #[must_use = "a prepared change does nothing until it is installed"]
@@ -186,12 +189,29 @@ impl Plugins {
             ),
             None => tracing::info!(topic = &*slot.topic, by, "plugin detached"),
         }
-        if let Err(error) = self.cluster.record_switch(&topic, switch).await {
-            tracing::warn!(
-                topic = &*slot.topic,
-                error = error.message,
-                "a switch of plugins is not on record"
-            );
+        self.record(&topic, switch).await;
+    }
+
+    async fn record(&self, topic: &TopicView, switch: Switch) {
+        if let Err(error) = self.cluster.record_switch(topic, switch).await {
+            tracing::warn!(topic = topic.name, error = error.message, "a switch of plugins is not on record");
+        }
+    }
+
+    /// Puts on record what serves since this start and is not the last switch on record: the broker ended between a
+    /// change of configs and the record of its switch.
+    pub(super) async fn record_unrecorded(&self) {
+        for slot in self.slots.attached() {
+            let Some(attachment) = slot.attachment().filter(|attachment| attachment.running.is_ok()) else {
+                continue;
+            };
+            let Some(topic) = self.cluster.topic(&slot.topic) else { continue };
+            let switch = self.switch(&slot, Some(&attachment), RESTART);
+            let last = self.cluster.switches(&slot.topic).pop();
+            if last.is_none_or(|last| (last.plugin, last.config) != (switch.plugin.clone(), switch.config.clone()))
+            {
+                self.record(&topic, switch).await;
+            }
         }
     }
 

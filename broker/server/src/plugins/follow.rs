@@ -26,6 +26,7 @@ impl Plugins {
         let mut work = JoinSet::new();
         self.reconcile_all(&mut work, false).await;
         work.join_all().await;
+        self.record_unrecorded().await;
         self.sweep().await;
     }
 

@@ -52,6 +52,7 @@ impl Memory {
         let mut state = self.state.lock();
         state.topics = other.topics.clone();
         state.registered = other.registered.clone();
+        state.switches = other.switches.clone();
     }
 
     pub(crate) fn remove_topic(&self, name: &str) {

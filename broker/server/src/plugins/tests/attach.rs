@@ -168,6 +168,29 @@ async fn a_component_that_is_lost_is_a_failure_that_a_new_upload_heals() {
 }
 
 #[tokio::test]
+async fn a_switch_that_a_crash_kept_from_the_record_is_recorded_at_the_next_start() {
+    let stage = Stage::new();
+    stage.attach("orders", "vip-weighted", VIP, &[]).await;
+    let next = Memory::new();
+    next.copy_from(&stage.memory);
+    let Stage { folder, .. } = stage;
+    let stage = Stage::over(next.clone(), folder);
+    stage.plugins.restore().await;
+    assert_eq!(next.switches("orders").len(), 1, "it is on record already");
+
+    let changed = VIP.replace("0.8", "0.6");
+    next.put_topic("orders", 10, &[(PARTITIONER, "vip-weighted"), (CONFIG, &changed)]);
+    let last = Memory::new();
+    last.copy_from(&next);
+    let Stage { folder, .. } = stage;
+    let stage = Stage::over(last.clone(), folder);
+    stage.plugins.restore().await;
+    let switches = last.switches("orders");
+    assert_eq!(switches.len(), 2);
+    assert_eq!((switches[1].config.as_ref(), switches[1].by.as_str()), (Some(&changed), "restart"));
+}
+
+#[tokio::test]
 async fn the_follower_takes_what_others_changed() {
     let stage = Stage::new();
     stage.memory.put_topic("orders", 4, &[]);
