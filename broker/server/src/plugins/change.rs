@@ -208,8 +208,9 @@ impl Plugins {
             let Some(topic) = self.cluster.topic(&slot.topic) else { continue };
             let switch = self.switch(&slot, Some(&attachment), RESTART);
             let last = self.cluster.switches(&slot.topic).pop();
-            if last.is_none_or(|last| (last.plugin, last.config) != (switch.plugin.clone(), switch.config.clone()))
-            {
+            if last.is_none_or(|last| {
+                (last.plugin, last.config) != (switch.plugin.clone(), switch.config.clone())
+            }) {
                 self.record(&topic, switch).await;
             }
         }

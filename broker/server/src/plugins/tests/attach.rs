@@ -7,6 +7,7 @@ use ottla_plugin_host::Limits;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::plugins::cluster::Cluster as _;
 use crate::plugins::settings::{MODE, ON_ERROR};
 use crate::plugins::status::State;
 
