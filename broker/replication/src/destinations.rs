@@ -4,7 +4,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_model::batch::Header;
@@ -13,7 +12,6 @@ use tokio::sync::oneshot;
 
 use crate::lane::destination::LaneState;
 use crate::lane::position::Position;
-use crate::partition::Partition;
 
 /// A future that owns what it needs.
 pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -30,10 +28,6 @@ pub trait Destinations: Send + Sync + 'static {
     /// Hands a batch to a destination.
     fn forward(&self, topic_id: TopicId, partition: i32, request: ForwardRequest)
     -> Answering<ForwardAnswer>;
-
-    /// A lane began, or was found at the start with something in it: `run_forwarder` is to run for this partition,
-    /// in a task of its own. Called once for each opened partition, possibly with its lock held: spawn, and return.
-    fn start_forwarder(&self, partition: Arc<Partition>);
 }
 
 /// What a destination says when asked.

@@ -7,7 +7,7 @@
 //! - [`ClientBatch`]: a client's batch, checked before anything is written
 //! - [`Committed`], [`FetchWaiter`]: what waits, and is released by an advancing watermark
 //! - [`lane`]: entries, positions, the forwarder and the destination as state machines, and the driver between them
-//! - [`Destinations`]: what the server implements so that lanes reach other partitions
+//! - [`Destinations`] and [`Surroundings`]: what the server implements so that lanes reach other partitions
 
 pub mod bounds;
 pub mod failpoint;
@@ -35,6 +35,6 @@ pub use lane::position::{Position, is_marked};
 pub use lane::receipt::Receipt;
 pub use partition::{
     Acks, Enqueued, Isolation, LaneStatus, OpenPartition, Partition, PartitionRecovery, ReadInfo, Screened,
-    Upkeep,
+    Surroundings, Upkeep,
 };
 pub use waiters::FetchWaiter;

@@ -46,7 +46,16 @@ pub struct OpenPartition {
     pub config: PartitionConfig,
     /// What the folder's checkpoints say of the log.
     pub open: Open,
-    pub destinations: Arc<dyn Destinations>,
+    pub surroundings: Arc<dyn Surroundings>,
+}
+
+/// What a partition needs of the broker around it: the other partitions of its topic, and a place where its
+/// forwarder runs.
+pub trait Surroundings: Destinations {
+    /// A lane began, or was found at the start with something in it: [`crate::run_forwarder`] is to run for this
+    /// partition, in a task of its own. Called once for each opened partition, possibly with its lock held: spawn,
+    /// and return.
+    fn start_forwarder(&self, partition: Arc<Partition>);
 }
 
 /// What opening a partition found.
@@ -64,7 +73,7 @@ pub struct Partition {
     topic_id: TopicId,
     dir: PathBuf,
     config: ArcSwap<PartitionConfig>,
-    destinations: Arc<dyn Destinations>,
+    surroundings: Arc<dyn Surroundings>,
     pub(crate) state: Mutex<State>,
     watchers: Watchers,
     /// Wakes the forwarder: something was appended to the lane, or the partition closed.
@@ -105,7 +114,7 @@ impl Partition {
             leader_epoch,
             config,
             open,
-            destinations,
+            surroundings,
         } = options;
         let (mut log, recovery) = Log::open(&dir, config.log, open)?;
         let lane = Lane::open_existing(&dir, &config, &log, open)?;
@@ -137,7 +146,7 @@ impl Partition {
             topic_id,
             dir,
             config: ArcSwap::from_pointee(config),
-            destinations,
+            surroundings,
             state: Mutex::new(state),
             watchers: Watchers::default(),
             lane_wake: Notify::new(),
@@ -149,7 +158,7 @@ impl Partition {
             state.lane.is_some()
         };
         if has_lane {
-            partition.destinations.start_forwarder(Arc::clone(&partition));
+            partition.surroundings.start_forwarder(Arc::clone(&partition));
         }
         Ok((partition, PartitionRecovery { log: recovery, lane: lane_recovery }))
     }
@@ -210,8 +219,8 @@ impl Partition {
         self.lane_wake.notify_one();
     }
 
-    pub(crate) fn destinations(&self) -> &Arc<dyn Destinations> {
-        &self.destinations
+    pub(crate) fn destinations(&self) -> &dyn Destinations {
+        &*self.surroundings
     }
 
     pub(crate) fn flush_wanted(&self) {

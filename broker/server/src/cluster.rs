@@ -15,11 +15,10 @@ use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::configs;
-use crate::configs::InForce;
 use crate::metadata::Metadata;
 use crate::partitions::Partitions;
 use crate::plugins::cluster::{Cluster, Part, Switch, SwitchedTo, TopicView, Whereabouts};
-use crate::plugins::registry::Registered;
+use crate::plugins::version::Registered;
 
 /// Configs of the plugins begin so.
 const PARTITIONER: &str = "ottla.partitioner";
@@ -214,18 +213,7 @@ impl Cluster for LocalCluster {
 
     fn limits(&self) -> Option<Limits> {
         let broker = self.broker.get().and_then(Weak::upgrade)?;
-        let image = self.metadata.image();
-        let in_force = InForce::new(&image, broker.config.node_id, &broker.config.given);
-        let layers = in_force.layers();
-        let mut limits = Limits::default();
-        for known in Limits::KEYS {
-            let Some(value) = layers.value(known.key) else { continue };
-            if let Err(error) = limits.set(known.key, &value) {
-                // The list of keys has the same ranges, so this says that the two have come apart.
-                tracing::error!(key = known.key, value, %error, "a limit of plugins is not in force");
-            }
-        }
-        Some(limits)
+        Some(broker.config.plugin_limits(&self.metadata.image()))
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

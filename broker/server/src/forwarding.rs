@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use ottla_model::clock::Clock;
 use ottla_model::ids::TopicId;
 use ottla_replication::{
-    Answering, Destinations, ForwardAnswer, ForwardRequest, Held, Partition, run_forwarder,
+    Answering, Destinations, ForwardAnswer, ForwardRequest, Held, Partition, Surroundings, run_forwarder,
 };
 
 use crate::partitions::Partitions;
@@ -59,7 +59,9 @@ impl Destinations for LocalDestinations {
         };
         Box::pin(std::future::ready(answer))
     }
+}
 
+impl Surroundings for LocalDestinations {
     fn start_forwarder(&self, partition: Arc<Partition>) {
         self.runtime.spawn(run_forwarder(partition));
     }

@@ -12,7 +12,6 @@ mod fetch;
 mod forwarding;
 pub mod guard;
 pub mod handlers;
-mod limits;
 pub mod metadata;
 pub mod metrics;
 pub mod net;

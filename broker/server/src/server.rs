@@ -21,7 +21,6 @@ use crate::cluster::LocalCluster;
 use crate::config::{self, Config, HostPort};
 use crate::fetch::session::Sessions;
 use crate::forwarding::LocalDestinations;
-use crate::limits;
 use crate::metadata::{Metadata, Options};
 use crate::metrics::{Metrics, register_partitions};
 use crate::net::{Capacity, Front, Serving, raise_open_files_limit};
@@ -119,7 +118,6 @@ impl Server {
             tokio::spawn(follower.run(stop.clone())),
             tokio::spawn(upkeep.clone().run(stop.clone())),
             tokio::spawn(plugins.clone().follow(stop.clone())),
-            tokio::spawn(limits::follow(broker.clone(), stop.clone())),
             tokio::spawn(serve_admin(admin_bound, &broker, stop.clone())),
             tokio::spawn(watch_quorum(metadata, stop.clone())),
         ];
@@ -226,9 +224,9 @@ fn compiler() -> Compiler {
 
 /// Opens every partition that the metadata has.
 async fn open_partitions(broker: &Arc<Broker>, folders: &Arc<Folders>) -> anyhow::Result<Follower> {
-    let destinations = LocalDestinations::new(broker.clock.clone());
-    destinations.set(&broker.partitions);
-    let mut follower = Follower::new(broker.clone(), folders.clone(), destinations);
+    let surroundings = LocalDestinations::new(broker.clock.clone());
+    surroundings.set(&broker.partitions);
+    let mut follower = Follower::new(broker.clone(), folders.clone(), surroundings);
     tokio::task::spawn_blocking(move || follower.start().map(|()| follower)).await?.context("log.dirs")
 }
 

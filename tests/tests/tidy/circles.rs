@@ -12,16 +12,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 /// How often a name may be passed on before we take it for defined where we stand.
 const PASSED_ON_MAX: usize = 16;
 
-/// Dependencies, from file to file, that close a circle and are tolerated. The list only shrinks: a line whose
-/// circle is gone is a violation too.
-pub const TOLERATED: &[Edge] = &[
-    ("broker/replication/src/destinations.rs", "broker/replication/src/partition.rs"),
-    ("broker/server/src/plugins/attachment.rs", "broker/server/src/plugins/counts.rs"),
-    ("broker/server/src/plugins/cluster.rs", "broker/server/src/plugins/registry.rs"),
-];
-
-type Edge = (&'static str, &'static str);
-
 type ModulePath = Vec<String>;
 
 /// A file of a crate, with what the resolution of names asks of it.
@@ -39,19 +29,9 @@ struct Crate<'a> {
     files: BTreeMap<ModulePath, File<'a>>,
 }
 
-/// The circles of all crates that no tolerated dependency closes, one line each, with the files on the way round;
-/// and the tolerated dependencies that close none.
-pub fn violations(sources: &[Source], tolerated: &[Edge]) -> Vec<String> {
-    let crates = crates(sources);
-    let mut violations: Vec<String> = crates.iter().flat_map(|one| one.circles(tolerated)).collect();
-    for line in tolerated {
-        let others: Vec<Edge> = tolerated.iter().filter(|other| *other != line).copied().collect();
-        let closes = |circle: String| circle.contains(line.0) && circle.contains(line.1);
-        if !crates.iter().flat_map(|one| one.circles(&others)).any(closes) {
-            violations.push(format!("{} -> {} closes no circle: take it out of TOLERATED", line.0, line.1));
-        }
-    }
-    violations
+/// The circles of all crates, one line each, with the files on the way round.
+pub fn violations(sources: &[Source]) -> Vec<String> {
+    crates(sources).iter().flat_map(Crate::circles).collect()
 }
 
 fn crates(sources: &[Source]) -> Vec<Crate<'_>> {
@@ -169,7 +149,7 @@ impl<'a> Crate<'a> {
     }
 
     /// The files that each file depends on, with the line of the first name that says so.
-    fn edges(&self, tolerated: &[Edge]) -> BTreeMap<&ModulePath, BTreeMap<&ModulePath, usize>> {
+    fn edges(&self) -> BTreeMap<&ModulePath, BTreeMap<&ModulePath, usize>> {
         let mut edges: BTreeMap<_, BTreeMap<_, usize>> = BTreeMap::new();
         for (module, file) in &self.files {
             let targets = edges.entry(module).or_default();
@@ -185,18 +165,15 @@ impl<'a> Crate<'a> {
                     && definer != module
                     && !are_one(definer, module)
                 {
-                    let ends = (file.source.path.as_str(), self.files[definer].source.path.as_str());
-                    if !tolerated.contains(&ends) {
-                        targets.entry(definer).or_insert(path.line);
-                    }
+                    targets.entry(definer).or_insert(path.line);
                 }
             }
         }
         edges
     }
 
-    fn circles(&self, tolerated: &[Edge]) -> Vec<String> {
-        let edges = self.edges(tolerated);
+    fn circles(&self) -> Vec<String> {
+        let edges = self.edges();
         let mut told: BTreeSet<&ModulePath> = BTreeSet::new();
         let mut found = Vec::new();
         for start in edges.keys() {
@@ -280,7 +257,7 @@ mod tests {
         let placed: Vec<(String, &str)> =
             files.iter().map(|(path, text)| (format!("m/src/{path}"), *text)).collect();
         let placed: Vec<(&str, &str)> = placed.iter().map(|(path, text)| (path.as_str(), *text)).collect();
-        violations(&parse(&placed), &[])
+        violations(&parse(&placed))
     }
 
     #[test]
@@ -402,17 +379,10 @@ mod tests {
     #[test]
     fn crates_are_kept_apart_and_the_way_is_told() {
         let files = [("x/src/a.rs", "use crate::b::B;"), ("y/src/b.rs", "use crate::a::A;")];
-        assert_eq!(violations(&parse(&files), &[]), [""; 0]);
+        assert_eq!(violations(&parse(&files)), [""; 0]);
         assert_eq!(
             circles(&[("a.rs", "\nuse crate::b::B;"), ("b.rs", "use crate::a::A;")]),
             ["circle: m/src/a.rs:2 -> m/src/b.rs:1 -> m/src/a.rs"]
         );
-    }
-    #[test]
-    fn what_is_tolerated_must_still_close_a_circle() {
-        let circle = parse(&[("m/src/a.rs", "use crate::b::B;"), ("m/src/b.rs", "use crate::a::A;")]);
-        assert_eq!(violations(&circle, &[("m/src/a.rs", "m/src/b.rs")]), [""; 0]);
-        let mended = parse(&[("m/src/a.rs", "use crate::b::B;"), ("m/src/b.rs", "")]);
-        assert_eq!(violations(&mended, &[("m/src/a.rs", "m/src/b.rs")]).len(), 1);
     }
 }

@@ -96,7 +96,7 @@ fn pure_crates_have_no_runtime_no_clock_and_no_io() {
 #[test]
 fn no_circle_between_files() {
     let (sources, _) = workspace();
-    assert_none(&circles::violations(&sources, circles::TOLERATED));
+    assert_none(&circles::violations(&sources));
 }
 
 #[test]

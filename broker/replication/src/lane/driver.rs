@@ -34,7 +34,7 @@ struct Driver {
 }
 
 /// Forwards what a partition's lane holds until the partition is resigned. One task for each partition for which
-/// [`crate::Destinations::start_forwarder`] was called.
+/// [`crate::Surroundings::start_forwarder`] was called.
 pub async fn run_forwarder(partition: Arc<Partition>) {
     let mut driver = Driver { partition, events: FuturesUnordered::new(), epochs: HashMap::new() };
     while driver.partition.is_open() {

@@ -132,7 +132,7 @@ impl Partition {
         }
         for partition in decision.destinations.destinations() {
             let own = partition == self.topic_partition.partition;
-            if !own && !self.destinations.is_writable(self.topic_id, partition) {
+            if !own && !self.surroundings.is_writable(self.topic_id, partition) {
                 return Err(AppendError::new(
                     ErrorCode::NotEnoughReplicas,
                     format!(
@@ -262,7 +262,7 @@ impl Partition {
 
     fn begin_forwarding(&self) {
         if let Some(me) = self.me.upgrade() {
-            self.destinations.start_forwarder(me);
+            self.surroundings.start_forwarder(me);
         }
     }
 

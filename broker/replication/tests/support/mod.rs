@@ -11,7 +11,8 @@ use ottla_model::batch::{Batches, Builder, Compression, Limit, Producer, Records
 use ottla_model::ids::{TopicId, TopicPartition};
 use ottla_replication::{
     Acks, Answering, ClientBatch, Decision, Destinations, Enqueued, ForwardAnswer, ForwardRequest, Held,
-    Isolation, OpenPartition, Partition, PartitionConfig, PartitionRecovery, Runs, Screened, run_forwarder,
+    Isolation, OpenPartition, Partition, PartitionConfig, PartitionRecovery, Runs, Screened, Surroundings,
+    run_forwarder,
 };
 use ottla_storage::Open;
 use parking_lot::Mutex;
@@ -51,7 +52,9 @@ impl Destinations for Topic {
         };
         Box::pin(std::future::ready(answer))
     }
+}
 
+impl Surroundings for Topic {
     fn start_forwarder(&self, partition: Arc<Partition>) {
         if self.forwards {
             tokio::spawn(run_forwarder(partition));
@@ -87,7 +90,7 @@ impl Topic {
                 leader_epoch: 0,
                 config,
                 open: Open { clean, recovery_point: 0, log_start: 0, now_ms: NOW_MS },
-                destinations: Arc::clone(&topic) as Arc<dyn Destinations>,
+                surroundings: Arc::clone(&topic) as Arc<dyn Surroundings>,
             })
             .expect("the partition opens");
             topic.partitions.lock().insert(index, partition);

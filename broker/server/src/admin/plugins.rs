@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::answer::Failure;
-use crate::plugins::registry::Registered;
+use crate::plugins::version::Registered;
 
 /// Log lines of one answer.
 const LINES_MAX: usize = 1000;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ottla_controller::image::{Configs, Image, Topic as TopicImage};
 use ottla_controller::record::ConfigOwner;
 use ottla_model::ids::{BrokerId, TopicId, TopicPartition};
-use ottla_replication::{Destinations, OpenPartition, Partition, PartitionConfig};
+use ottla_replication::{OpenPartition, Partition, PartitionConfig, Surroundings};
 use ottla_storage::{Open, PartitionDir, StorageError};
 
 use super::folders::{Folders, Home};
@@ -20,7 +20,7 @@ use crate::broker::Broker;
 pub struct Follower {
     broker: Arc<Broker>,
     folders: Arc<Folders>,
-    destinations: Arc<dyn Destinations>,
+    surroundings: Arc<dyn Surroundings>,
     runtime: tokio::runtime::Handle,
     /// The configs that each topic's partitions were opened with.
     applied: HashMap<TopicId, Applied>,
@@ -51,9 +51,9 @@ impl Applied {
 
 impl Follower {
     /// Must be called in the runtime in which deleted folders are to be removed.
-    pub fn new(broker: Arc<Broker>, folders: Arc<Folders>, destinations: Arc<dyn Destinations>) -> Follower {
+    pub fn new(broker: Arc<Broker>, folders: Arc<Folders>, surroundings: Arc<dyn Surroundings>) -> Follower {
         let runtime = tokio::runtime::Handle::current();
-        Follower { broker, folders, destinations, runtime, applied: HashMap::new() }
+        Follower { broker, folders, surroundings, runtime, applied: HashMap::new() }
     }
 
     /// The first pass: opens what the image has and removes folders of topics that it does not have. Blocks.
@@ -189,7 +189,7 @@ impl Follower {
                 leader_epoch,
                 config,
                 open,
-                destinations: self.destinations.clone(),
+                surroundings: self.surroundings.clone(),
             });
             opened.map(|(partition, recovery)| (Hosted { folder: home.folder, partition }, recovery))
         });

@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 
 use super::counts::{Counts, TopicCounts};
 use super::loads::Loads;
-use super::registry::Registered;
 use super::settings::Settings;
+use super::version::Registered;
 
 /// The place of one topic's attachment. There is one per topic that has or had a plugin, or whose produce handler
 /// asked for it.
@@ -64,7 +64,7 @@ pub struct Attachment {
 
 /// A plugin at work. Shared by attachments that differ in mode or `on.error` only.
 pub struct Running {
-    pub partitioner: Partitioner,
+    pub partitioner: Arc<Partitioner>,
     /// The component's digest, as lanes record it.
     pub digest: [u8; 32],
     /// Calls off the network threads at the same time.
@@ -141,7 +141,9 @@ impl Running {
         observed: Partitions,
         counts: Arc<Counts>,
     ) -> Arc<Running> {
-        let running = Arc::new(Running {
+        let partitioner = Arc::new(partitioner);
+        counts.follow(&partitioner);
+        Arc::new(Running {
             partitioner,
             digest,
             calls: Arc::new(Semaphore::new(calls_max as usize)),
@@ -149,10 +151,8 @@ impl Running {
             partitions: AtomicU32::new(observed.count()),
             observed: Mutex::new(observed),
             unknown_calls: AtomicU32::new(UNKNOWN_CALLS),
-            counts: Arc::clone(&counts),
-        });
-        counts.follow(&running);
-        running
+            counts,
+        })
     }
 
     /// How many partitions the plugin knows.
@@ -197,7 +197,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.counts.retire(&self.partitioner.stats());
+        self.counts.retire(&self.partitioner);
     }
 }
 

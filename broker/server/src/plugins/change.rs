@@ -14,8 +14,8 @@ use tokio::sync::OwnedMutexGuard;
 use super::Plugins;
 use super::attachment::{Attachment, Failure, Running, Slot, Trouble, digest_bytes};
 use super::cluster::{Switch, SwitchedTo, TopicView};
-use super::registry::Registered;
 use super::settings::{PARTITIONER, Settings, TopicConfigs, invalid};
+use super::version::Registered;
 
 /// Who switched where a start of the broker completed what an earlier one began.
 const RESTART: &str = "restart";

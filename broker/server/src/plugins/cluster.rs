@@ -7,8 +7,8 @@ use ottla_plugin_host::Limits;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::registry::Registered;
 use super::settings::TopicConfigs;
+use super::version::Registered;
 
 /// A topic as the plugins see it.
 #[derive(Clone, Debug, PartialEq, Eq)]

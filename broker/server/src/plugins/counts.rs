@@ -4,11 +4,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use ottla_plugin_host::{BreakerState, StatsSnapshot};
+use ottla_plugin_host::{BreakerState, Partitioner, StatsSnapshot};
 use parking_lot::Mutex;
 use serde::Serialize;
-
-use super::attachment::Running;
 
 /// Versions of a topic's plugins whose counts are kept; the oldest go first.
 const VERSIONS_MAX: usize = 16;
@@ -28,7 +26,7 @@ pub struct Counts {
     pub on_error_pass: AtomicU64,
     /// The attachments that are gone, summed up.
     retired: Mutex<StatsSnapshot>,
-    live: Mutex<Vec<Weak<Running>>>,
+    live: Mutex<Vec<Weak<Partitioner>>>,
 }
 
 /// The sums at one moment.
@@ -45,23 +43,25 @@ pub struct CountsSnapshot {
 }
 
 impl Counts {
-    pub(super) fn follow(&self, running: &Arc<Running>) {
-        let mut live = self.live.lock();
-        live.retain(|other| other.strong_count() > 0);
-        live.push(Arc::downgrade(running));
+    /// An attachment begins.
+    pub(super) fn follow(&self, partitioner: &Arc<Partitioner>) {
+        self.live.lock().push(Arc::downgrade(partitioner));
     }
 
     /// An attachment ends: its counters are kept here from now on.
-    pub(super) fn retire(&self, last: &StatsSnapshot) {
-        let mut retired = self.retired.lock();
-        add_counters(&mut retired, last);
+    pub(super) fn retire(&self, partitioner: &Arc<Partitioner>) {
+        // Under the lock that a snapshot takes first, so that none counts it twice or not at all.
+        let mut live = self.live.lock();
+        live.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(partitioner)));
+        add_counters(&mut self.retired.lock(), &partitioner.stats());
     }
 
     pub fn snapshot(&self) -> CountsSnapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let live = self.live.lock();
         let mut calls = self.retired.lock().clone();
-        for running in self.live.lock().iter().filter_map(Weak::upgrade) {
-            let stats = running.partitioner.stats();
+        for partitioner in live.iter().filter_map(Weak::upgrade) {
+            let stats = partitioner.stats();
             add_counters(&mut calls, &stats);
             calls.memory_bytes += stats.memory_bytes;
             calls.instances += stats.instances;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Plugins;
 use super::cluster::{Cluster, Part, Switch, TopicView, Whereabouts};
-use super::registry::Registered;
+use super::version::Registered;
 
 #[derive(Default)]
 struct State {

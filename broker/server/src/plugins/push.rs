@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use super::Plugins;
 use super::change::Prepared;
-use super::registry::{Registered, kind_names};
+use super::registry::kind_names;
 use super::settings::Settings;
-use super::version::{self, latest};
+use super::version::{self, Registered, latest};
 
 /// What an upload did.
 #[derive(Clone, Debug, Serialize)]

@@ -8,33 +8,15 @@ use ottla_model::error::KafkaError;
 use ottla_plugin_host::{Compiled, Host, Kind};
 use parking_lot::Mutex;
 use semver::Version;
-use serde::Serialize;
 
 use super::cluster::Cluster;
 use super::embedded;
 use super::settings::{PARTITIONER, invalid};
 use super::store::Store;
-use super::version::{Reference, latest};
+use super::version::{Reference, Registered, latest};
 
 /// Compiled components that are kept in memory beside those that are attached.
 const COMPILED_MAX: usize = 16;
-
-/// One version of a plugin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Registered {
-    pub name: String,
-    pub version: Version,
-    /// SHA-256 of the component, in lower-case hex.
-    pub digest: String,
-    pub kinds: Vec<String>,
-    pub tenant: Option<String>,
-    pub size_bytes: u64,
-    /// Unix time in milliseconds; 0 for shipped ones.
-    pub registered_ms: i64,
-    pub registered_by: String,
-    /// Part of the broker's program.
-    pub shipped: bool,
-}
 
 /// All plugins that this broker knows.
 pub struct Registry {

@@ -1,14 +1,32 @@
-//! How plugins are named: `name` or `name@version`, with versions ordered as semver orders them. The upload and the
+//! How plugins are named, `name` or `name@version`, with versions ordered as semver orders them, and what is known of one version. The upload and the
 //! topic config `ottla.partitioner` come through here, so both refuse the same names in the same words.
 
 use std::fmt;
 
 use semver::Version;
+use serde::Serialize;
 
 /// A plugin's name is at most this long.
 pub const NAME_BYTES_MAX: usize = 64;
 /// A version is at most this long.
 pub const VERSION_BYTES_MAX: usize = 64;
+
+/// One version of a plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Registered {
+    pub name: String,
+    pub version: Version,
+    /// SHA-256 of the component, in lower-case hex.
+    pub digest: String,
+    pub kinds: Vec<String>,
+    pub tenant: Option<String>,
+    pub size_bytes: u64,
+    /// Unix time in milliseconds; 0 for shipped ones.
+    pub registered_ms: i64,
+    pub registered_by: String,
+    /// Part of the broker's program.
+    pub shipped: bool,
+}
 
 /// What `ottla.partitioner` holds: a plugin, and perhaps one version of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
