@@ -29,7 +29,7 @@ pub use commit::Committed;
 pub use config::PartitionConfig;
 pub use destinations::{Answering, Destinations, ForwardAnswer, ForwardRequest, Held};
 pub use error::{AppendError, RECORD_ERRORS_MAX, RecordError};
-pub use lane::decision::{Decision, Runs};
+pub use lane::decision::{Decision, NO_RULE, Runs};
 pub use lane::driver::run_forwarder;
 pub use lane::position::{Position, is_marked};
 pub use lane::receipt::Receipt;

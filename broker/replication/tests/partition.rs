@@ -8,7 +8,7 @@ use std::time::Duration;
 use ottla_model::batch::{Compression, TimestampType};
 use ottla_model::error::ErrorCode;
 use ottla_model::ids::RECEIPT_OFFSET_BASE;
-use ottla_replication::{Acks, Committed, FetchWaiter, Isolation, PartitionConfig, Screened};
+use ottla_replication::{Acks, Committed, FetchWaiter, Isolation, NO_RULE, PartitionConfig, Screened};
 use support::*;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,9 +50,24 @@ async fn moved_records_reach_their_destinations_and_the_answer_is_a_receipt() {
         assert_eq!(values(&topic.partition(2)), ["c"]);
         let receipt = partition.resolve_receipt(RECEIPT_OFFSET_BASE + 2).unwrap().unwrap();
         assert_eq!((receipt.partition, receipt.record_index, receipt.is_resolved), (2, 2, true));
-        assert_eq!(receipt.digest, [9; 32]);
+        assert_eq!(receipt.rule, [9; 32]);
         assert_eq!(partition.resolve_receipt(RECEIPT_OFFSET_BASE + 4).unwrap(), None);
         topic.stop();
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_stays_behind_others_keeps_the_rule_that_said_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = Topic::open(dir.path(), 2, config(), false);
+    let partition = topic.partition(0);
+    assert!(!append(&partition, &batch(from(5, 0), &["a"]), moves(&[0])).in_lane, "nothing is before it");
+    append(&partition, &batch(from(5, 1), &["b"]), moves(&[1]));
+    for (sequence, decision, rule) in [(2, moves(&[0]), [9; 32]), (3, None, NO_RULE)] {
+        let waiting = append(&partition, &batch(from(5, sequence), &["c"]), decision);
+        assert!(waiting.in_lane);
+        let receipt = partition.resolve_receipt(waiting.base_offset).unwrap().unwrap();
+        assert_eq!((receipt.partition, receipt.rule), (0, rule));
     }
 }
 

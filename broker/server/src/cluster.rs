@@ -159,7 +159,12 @@ impl Cluster for LocalCluster {
         })?;
         let Switch { plugin, config, by, at_ms, offsets } = switch;
         let plugin =
-            plugin.map(|to| PluginIdentity { name: to.name, version: to.version, digest: to.digest });
+            plugin.map(|to| PluginIdentity {
+                name: to.name,
+                version: to.version,
+                digest: to.digest,
+                rule: to.rule,
+            });
         self.metadata
             .change(|image| {
                 decide::record_switch(image, id, plugin.clone(), config.clone(), &by, offsets.clone(), at_ms)
@@ -175,6 +180,7 @@ impl Cluster for LocalCluster {
                 name: to.name.clone(),
                 version: to.version.clone(),
                 digest: to.digest.clone(),
+                rule: to.rule.clone(),
             }),
             config: known.config.clone(),
             by: known.by.clone(),

@@ -97,8 +97,8 @@ pub struct Recorded {
     pub ingress: i32,
     /// When it was appended, in Unix milliseconds.
     pub at_ms: i64,
-    /// In hexadecimal; zeros where no plugin moved anything.
-    pub digest: String,
+    /// In hexadecimal; zeros where no plugin decided.
+    pub rule: String,
     pub records: Vec<Placed>,
 }
 
@@ -129,7 +129,7 @@ fn read(
         entries.push(Recorded {
             ingress,
             at_ms: outer.max_timestamp,
-            digest: entry.head.decision.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            rule: entry.head.decision.rule.iter().map(|byte| format!("{byte:02x}")).collect(),
             records: records
                 .into_iter()
                 .zip(destinations)

@@ -38,7 +38,9 @@ pub async fn metrics(address: SocketAddr) -> Result<BTreeMap<String, f64>> {
 pub struct Switch {
     pub at_ms: i64,
     pub config: String,
+    /// The component's SHA-256, and what lanes record of it together with the config; both in hexadecimal.
     pub digest: String,
+    pub rule: String,
     /// The ends of the partitions' logs when it began.
     pub offsets: Vec<i64>,
 }
@@ -54,6 +56,7 @@ pub async fn switches(address: SocketAddr) -> Result<Vec<Switch>> {
             at_ms: switch["at_ms"].as_i64()?,
             config: text(&switch["config"])?,
             digest: text(&switch["plugin"]["digest"])?,
+            rule: text(&switch["plugin"]["rule"])?,
             offsets: switch["offsets"].as_array()?.iter().filter_map(Value::as_i64).collect(),
         })
     };

@@ -355,6 +355,10 @@ impl Run {
             self.asked.len() - 1
         );
         ensure!(self.kills >= self.plan.kills, "{} kills", self.kills);
+        for name in &self.plan.failpoints {
+            let times = self.ended_by_themselves.iter().filter(|met| *met == name).count();
+            ensure!(times == 1, "the broker ended {times} times at {name}");
+        }
         ensure!(self.asked.len() > self.plan.rounds as usize, "{} reloads", self.asked.len() - 1);
         let lanes = keeper.finish()?;
         Ok(Evidence {
@@ -366,6 +370,8 @@ impl Run {
             switches: self.switches,
             asked: self.asked,
             counters: self.counted,
+            kills: self.kills,
+            failpoints: self.ended_by_themselves,
         })
     }
 }

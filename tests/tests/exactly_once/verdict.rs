@@ -1,15 +1,16 @@
 //! The judgement on a run: every acknowledged record is there once and none twice, in order by producer and key within
-//! each partition, at the place that its lane recorded, which obeys a rule that was in force then.
+//! each partition, at the place that its lane recorded, which obeys the rule that the lane recorded.
 //!
-//! Which rule that was follows from the topic's history. A lane records the digest of the component, and the digest does
-//! not tell one config from another, nor does a switch name positions of lanes. So the config comes from times: a batch
-//! was decided on between the creation of its records and its entry into the lane, by one of the configs in force in
-//! between, the same for all of its records. A batch that stayed has no time of its own; the ends of the logs at each
-//! switch stand in for it.
+//! A rule's digest is made here again, from the component's digest and the config, so that each entry has exactly one
+//! rule to obey. That rule must have been in force: a batch was decided on between the creation of its records and its
+//! entry into the lane. A batch that stayed outside of the lane has no rule on record and no time of its own; it obeys
+//! one of the rules that were in force between the ends of the logs at two switches.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
 
 use super::lanes::{Recorded, by_name};
 use super::page::Switch;
@@ -31,11 +32,16 @@ pub struct Evidence {
     pub asked: Vec<Asked>,
     /// Summed over the broker's lives.
     pub counters: BTreeMap<String, f64>,
+    /// How often the broker was ended, and the failpoints at which it ended by itself.
+    pub kills: u32,
+    pub failpoints: Vec<&'static str>,
 }
 
 /// A config and when it may have decided.
 struct Rule {
     share: u32,
+    /// What lanes record of it.
+    digest: String,
     from_ms: i64,
     /// When its successor was surely in force.
     to_ms: i64,
@@ -48,16 +54,51 @@ pub struct Summary {
     pub records: usize,
     pub acknowledged: usize,
     pub moved: usize,
-    /// Records for whose batch only one rule came into question.
-    pub certain: usize,
+    /// Records that went through a lane.
     pub in_lanes: usize,
+    /// Rules that lanes recorded.
+    pub rules: usize,
+    pub kills: u32,
+    pub failpoints: Vec<&'static str>,
+    pub reloads: usize,
+    /// Repeated batches of clients, and repeated forwards, that were recognised.
+    pub suppressed: u64,
+    pub suppressed_forwards: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} records, {} acknowledged, {} moved, {} through lanes under {} rules; {} kills, failpoints met: {}; \
+             {} reloads; suppressed: {} repeated batches, {} repeated forwards",
+            self.records,
+            self.acknowledged,
+            self.moved,
+            self.in_lanes,
+            self.rules,
+            self.kills,
+            if self.failpoints.is_empty() { "none".to_owned() } else { self.failpoints.join(" ") },
+            self.reloads,
+            self.suppressed,
+            self.suppressed_forwards,
+        )
+    }
 }
 
 impl Evidence {
     pub fn judge(&self) -> Result<Summary> {
         let places = self.each_is_there_once()?;
         self.order_holds()?;
-        let mut summary = Summary { records: places.len(), ..Summary::default() };
+        let mut summary = Summary {
+            records: places.len(),
+            kills: self.kills,
+            failpoints: self.failpoints.clone(),
+            reloads: self.asked.len().saturating_sub(1),
+            suppressed: self.counter("ottla_produce_duplicates_total") as u64,
+            suppressed_forwards: self.counter("ottla_lane_suppressed_batches_total") as u64,
+            ..Summary::default()
+        };
         summary.acknowledged = self.all_acknowledged_are_there(&places)?;
         let rules = self.rules()?;
         self.places_obey(&rules, &places, &mut summary)?;
@@ -68,12 +109,8 @@ impl Evidence {
             "the metrics saw {counted} records move, of {} acknowledged",
             summary.acknowledged
         );
-        let suppressed = self.counter("ottla_produce_duplicates_total");
-        ensure!(suppressed > 0.0, "no repeated batch was recognised: the run proves nothing");
-        eprintln!(
-            "{summary:?}; counted: {counted} moved, {suppressed} repeated batches, {} forwarded again",
-            self.counter("ottla_lane_suppressed_batches_total")
-        );
+        ensure!(summary.suppressed > 0, "no repeated batch was recognised: the run proves nothing");
+        println!("PROVED: {summary}");
         Ok(summary)
     }
 
@@ -152,8 +189,11 @@ impl Evidence {
             let switch = switches
                 .find(|switch| switch.config == wanted)
                 .with_context(|| format!("the history has no switch to the share of reload {index}"))?;
+            let digest = rule_digest(&switch.digest, &switch.config)?;
+            ensure!(switch.rule == digest, "the history calls {} the rule {}", switch.config, switch.rule);
             rules.push(Rule {
                 share: asked.share,
+                digest,
                 from_ms: switch.at_ms,
                 to_ms: self.asked.get(index + 1).map_or(i64::MAX, |next| next.answered_ms),
                 offsets: switch.offsets.clone(),
@@ -168,29 +208,36 @@ impl Evidence {
         places: &HashMap<Name, (i32, usize)>,
         summary: &mut Summary,
     ) -> Result<()> {
-        let digests: BTreeSet<&str> = self.switches.iter().map(|switch| switch.digest.as_str()).collect();
         let (recorded, twice) = by_name(&self.lanes);
         ensure!(twice.is_empty(), "lanes took a record twice: {}", twice[0]);
+        let mut used = BTreeSet::new();
         for entry in &self.lanes {
             summary.in_lanes += entry.records.len();
-            let stays = entry.records.iter().all(|record| record.destination == entry.ingress);
-            let is_known = digests.contains(entry.digest.as_str()) || (stays && is_zero(&entry.digest));
-            ensure!(is_known, "a lane entry bears the digest {}", entry.digest);
-            let candidates = entry_rules(rules, entry);
-            let keeps = |rule: &&&Rule| {
-                entry
-                    .records
-                    .iter()
-                    .all(|one| place(one.name.key().as_bytes(), rule.share) == one.destination)
-            };
+            let first = entry.records.first().context("a lane entry without records")?.name;
+            // The same share is the same rule, however often it was asked for.
+            let recorded = rules.iter().find(|rule| rule.digest == entry.rule).with_context(|| {
+                format!("the lane entry of {first} bears the rule {}, which nobody set", entry.rule)
+            })?;
+            let astray = entry
+                .records
+                .iter()
+                .find(|one| place(one.name.key().as_bytes(), recorded.share) != one.destination);
+            if let Some(one) = astray {
+                bail!(
+                    "{} was sent to {}, against the share {} that its lane recorded",
+                    one.name,
+                    one.destination,
+                    recorded.share
+                );
+            }
             ensure!(
-                candidates.iter().any(|rule| keeps(&rule)),
-                "the lane entry of {} obeys none of the shares {:?} that were in force",
-                entry.records[0].name,
-                candidates.iter().map(|rule| rule.share).collect::<Vec<_>>()
+                rules.iter().any(|rule| rule.digest == entry.rule && was_in_force(rule, entry)),
+                "the lane entry of {first} was decided by the share {} while it was not in force",
+                recorded.share
             );
-            summary.certain += if candidates.len() == 1 { entry.records.len() } else { 0 };
+            used.insert(entry.rule.as_str());
         }
+        summary.rules = used.len();
         for (name, &(partition, index)) in places {
             let read = &self.partitions[partition as usize][index];
             match recorded.get(name) {
@@ -221,16 +268,24 @@ impl Evidence {
     }
 }
 
-/// Rules that may have decided on a batch: in force between its creation and its entry into the lane.
-fn entry_rules<'a>(rules: &'a [Rule], entry: &Recorded) -> Vec<&'a Rule> {
+/// Whether a rule may have decided on a batch: in force between its creation and its entry into the lane.
+fn was_in_force(rule: &Rule, entry: &Recorded) -> bool {
     let created_ms = entry.records.iter().map(|record| record.created_ms).max().unwrap_or_default();
-    rules.iter().filter(|rule| rule.from_ms <= entry.at_ms && rule.to_ms >= created_ms).collect()
+    rule.from_ms <= entry.at_ms && rule.to_ms >= created_ms
 }
 
-fn is_zero(digest: &str) -> bool {
-    digest.bytes().all(|digit| digit == b'0')
+/// What a lane records where this component decided with this config.
+fn rule_digest(component: &str, config: &str) -> Result<String> {
+    let pair = |at: usize| u8::from_str_radix(component.get(2 * at..2 * at + 2).unwrap_or("?"), 16);
+    let component: Vec<u8> = (0..component.len().div_ceil(2)).map(pair).collect::<Result<_, _>>()?;
+    let digest = Sha256::new().chain_update(component).chain_update(config).finalize();
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn out_of(read: &Read) -> &'static str {
     if read.forwarded { " (out of a lane)" } else { " (as its client sent it)" }
 }
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;

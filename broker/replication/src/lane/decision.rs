@@ -1,8 +1,12 @@
-//! What a plugin decided about one batch: a destination for each record, run-length coded, and the digest of the
-//! component that said so. The plugin stage makes it, a lane entry holds it, and the forwarder and `topic where`
+//! What a plugin decided about one batch: a destination for each record, run-length coded, and the rule that said
+//! so, as one digest. The plugin stage makes it, a lane entry holds it, and the forwarder and `topic where`
 //! read it back. A decision always covers its batch's records exactly.
 
 use thiserror::Error;
+
+/// Stands where no component decided: a builtin partitioner, or none, for a batch that only waits behind others of
+/// its producer.
+pub const NO_RULE: [u8; 32] = [0; 32];
 
 /// Destinations of consecutive records: (number of records, partition).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +66,11 @@ impl Runs {
         }
     }
 
+    /// Whether every record goes to `partition`.
+    pub fn all_go_to(&self, partition: i32) -> bool {
+        self.0.iter().all(|(_, to)| *to == partition)
+    }
+
     /// Each partition that gets a record, once, in ascending order.
     pub fn destinations(&self) -> Vec<i32> {
         let mut all: Vec<i32> = self.0.iter().map(|(_, partition)| *partition).collect();
@@ -119,13 +128,14 @@ impl Runs {
     }
 }
 
-/// A decision about one batch of which at least one record does not stay.
+/// A decision about one batch. Its records may all stay: then it only matters if the batch has to wait in the lane
+/// behind others of its producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub destinations: Runs,
-    /// SHA-256 of the component that decided; zeros if no component did (a builtin partitioner, or a batch that
-    /// stays and only waits behind others of its producer).
-    pub digest: [u8; 32],
+    /// The rule by which it was decided: a digest of the component and its config; [`NO_RULE`] if no component
+    /// decided.
+    pub rule: [u8; 32],
 }
 
 pub(crate) fn write_varint(out: &mut Vec<u8>, mut value: u32) {

@@ -18,7 +18,7 @@ const KIND_CHECKPOINT: u8 = 2;
 const CRC_COVERS_FROM: usize = 21;
 /// Header count of the one record: none.
 const NO_RECORD_HEADERS: [u8; 1] = [0];
-/// Bytes of a key up to the runs: version, kind, log end (epoch and offset), CRC, digest.
+/// Bytes of a key up to the runs: version, kind, log end (epoch and offset), CRC, rule.
 const KEY_FIXED_BYTES: usize = 2 + 4 + 8 + 4 + 32;
 
 /// The end of the log at some moment: the epoch of its last batch, -1 if it never had one, and its end offset.
@@ -82,7 +82,7 @@ pub fn encode(
     key.extend_from_slice(&head.log_end.epoch.to_be_bytes());
     key.extend_from_slice(&head.log_end.offset.to_be_bytes());
     key.extend_from_slice(&head.client_crc.to_be_bytes());
-    key.extend_from_slice(&head.decision.digest);
+    key.extend_from_slice(&head.decision.rule);
     head.decision.destinations.write(&mut key);
     let prefix = record_prefix(&key, batch_bytes);
     let mut header = outer_header(prefix.len() + batch_bytes, inner.last_offset_delta, append_time_ms);
@@ -210,14 +210,14 @@ fn decode_batch<'a>(outer: Header, key: &[u8], batch: &'a [u8]) -> Result<BatchE
     let (fixed, runs) = key.split_at_checked(KEY_FIXED_BYTES - 2).ok_or(EntryError::Truncated("decision"))?;
     let (epoch, fixed) = split::<4>(fixed)?;
     let (offset, fixed) = split::<8>(fixed)?;
-    let (crc, digest) = split::<4>(fixed)?;
-    let (digest, _) = split::<32>(digest)?;
+    let (crc, rule) = split::<4>(fixed)?;
+    let (rule, _) = split::<32>(rule)?;
     let (destinations, rest) = Runs::read(runs, records)?;
     if !rest.is_empty() {
         return Err(EntryError::Inconsistent("decision length"));
     }
     let log_end = LogEnd { epoch: i32::from_be_bytes(epoch), offset: i64::from_be_bytes(offset) };
-    let decision = Decision { destinations, digest };
+    let decision = Decision { destinations, rule };
     let head = EntryHead { log_end, client_crc: u32::from_be_bytes(crc), decision };
     Ok(BatchEntry { outer, head, batch, inner })
 }
@@ -289,7 +289,7 @@ mod tests {
         EntryHead {
             log_end: LogEnd { epoch: 3, offset: 1 << 40 },
             client_crc: 99,
-            decision: Decision { destinations, digest: [7; 32] },
+            decision: Decision { destinations, rule: [7; 32] },
         }
     }
 

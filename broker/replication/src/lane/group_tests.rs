@@ -42,7 +42,7 @@ fn client_bytes(codec: Compression, records: &[(Content, i32)]) -> Vec<u8> {
 /// Appends an entry at lane offset `base` of epoch 4.
 fn push_entry(lane: &mut Vec<u8>, base: i64, batch: &[u8], destinations: Runs) {
     let inner = Header::parse(batch).unwrap();
-    let decision = Decision { destinations, digest: [0; 32] };
+    let decision = Decision { destinations, rule: [0; 32] };
     let head = EntryHead { log_end: LogEnd { epoch: -1, offset: 0 }, client_crc: inner.crc, decision };
     let encoded = encode_entry(&head, &inner, &inner.to_bytes(), 5);
     let outer = Header { base_offset: base, partition_leader_epoch: 4, ..encoded.header };

@@ -13,8 +13,8 @@ pub struct Receipt {
     /// The batch's lane offset, and its destinations.
     pub lane_offset: i64,
     pub destinations: Runs,
-    /// The digest of the component that decided; zeros if none did.
-    pub digest: [u8; 32],
+    /// The rule that decided; [`super::decision::NO_RULE`] if no component did.
+    pub rule: [u8; 32],
     pub producer_id: i64,
     pub base_sequence: i32,
     /// Whether every part of the batch is under its destination's high watermark.

@@ -16,7 +16,7 @@ use crate::batch::{ClientBatch, Prepared, prepare};
 use crate::commit::Committed;
 use crate::error::{AppendError, storage_error};
 use crate::failpoint;
-use crate::lane::decision::{Decision, Runs};
+use crate::lane::decision::{Decision, NO_RULE, Runs};
 use crate::lane::ledger::AnswerWhen;
 use crate::lane::{Lane, LaneAppend, LaneFull, SameContent};
 
@@ -78,7 +78,7 @@ impl Partition {
     }
 
     /// Appends a batch, to the log as it came, or to the lane if `decision` moves a record of it or its producer
-    /// still has something in the lane. `decision` covers exactly the batch's records.
+    /// still has something in the lane. `decision` covers exactly the batch's records; `None` if nobody decided.
     ///
     /// # Errors
     /// What Kafka answers; nothing is written then. NOT_ENOUGH_REPLICAS, which clients repeat and take as not
@@ -109,11 +109,13 @@ impl Partition {
                 ),
             ));
         }
+        let own = self.topic_partition.partition;
+        let moves = decision.as_ref().is_some_and(|decision| !decision.destinations.all_go_to(own));
         let waits_behind = state.lane.as_ref().is_some_and(|lane| lane.is_busy(batch.producer_key()));
-        if decision.is_some() || waits_behind {
+        if moves || waits_behind {
             let stays = || Decision {
-                destinations: Runs::all(batch.header.record_count as u32, self.topic_partition.partition),
-                digest: [0; 32],
+                destinations: Runs::all(batch.header.record_count as u32, own),
+                rule: NO_RULE,
             };
             let decision = decision.unwrap_or_else(stays);
             return self.append_to_lane(state, batch, &prepared, decision, acks, now_ms);

@@ -215,7 +215,7 @@ impl Partition {
             record_index,
             lane_offset: outer.base_offset,
             destinations,
-            digest: entry.head.decision.digest,
+            rule: entry.head.decision.rule,
             producer_id: entry.inner.producer_id,
             base_sequence: entry.inner.base_sequence,
             is_resolved: !is_unresolved,

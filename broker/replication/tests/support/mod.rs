@@ -166,7 +166,7 @@ pub fn batch(from: From, values: &[&str]) -> ClientBatch {
 }
 
 pub fn moves(destinations: &[i32]) -> Option<Decision> {
-    Some(Decision { destinations: Runs::from_each(destinations.iter().copied()), digest: [9; 32] })
+    Some(Decision { destinations: Runs::from_each(destinations.iter().copied()), rule: [9; 32] })
 }
 
 pub fn append(partition: &Partition, batch: &ClientBatch, decision: Option<Decision>) -> Enqueued {

@@ -65,8 +65,8 @@ pub struct Attachment {
 /// A plugin at work. Shared by attachments that differ in mode or `on.error` only.
 pub struct Running {
     pub partitioner: Arc<Partitioner>,
-    /// The component's digest, as lanes record it.
-    pub digest: [u8; 32],
+    /// What lanes record of its decisions.
+    pub rule: [u8; 32],
     /// Calls off the network threads at the same time.
     pub(super) calls: Arc<Semaphore>,
     calls_max: AtomicU32,
@@ -136,7 +136,7 @@ impl Slot {
 impl Running {
     pub(super) fn new(
         partitioner: Partitioner,
-        digest: [u8; 32],
+        rule: [u8; 32],
         calls_max: u32,
         observed: Partitions,
         counts: Arc<Counts>,
@@ -145,7 +145,7 @@ impl Running {
         counts.follow(&partitioner);
         Arc::new(Running {
             partitioner,
-            digest,
+            rule,
             calls: Arc::new(Semaphore::new(calls_max as usize)),
             calls_max: AtomicU32::new(calls_max),
             partitions: AtomicU32::new(observed.count()),
@@ -201,7 +201,7 @@ impl Drop for Running {
     }
 }
 
-/// A digest as lanes record it, from its hexadecimal form.
+/// A digest from its hexadecimal form.
 pub(super) fn digest_bytes(hex: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if hex.len() != 64 || !hex.is_ascii() {

@@ -14,6 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::Plugins;
 use super::attachment::{Attachment, Failure, Running, Slot, Trouble, digest_bytes};
 use super::cluster::{Switch, SwitchedTo, TopicView};
+use super::rule::{in_hex, rule_digest};
 use super::settings::{PARTITIONER, Settings, TopicConfigs, invalid};
 use super::version::Registered;
 
@@ -135,7 +136,8 @@ impl Plugins {
     ) -> Result<Arc<Running>, String> {
         let permit = Arc::clone(&self.attaching).acquire_owned().await;
         let permit = permit.map_err(|_| "the broker is shutting down".to_owned())?;
-        let digest = digest_bytes(&version.digest).ok_or("its digest is no SHA-256 in hexadecimal")?;
+        let component = digest_bytes(&version.digest).ok_or("its digest is no SHA-256 in hexadecimal")?;
+        let rule = rule_digest(&component, config);
         let (registry, host) = (Arc::clone(&self.registry), self.host.clone());
         let (slot, version, config) = (Arc::clone(slot), version.clone(), config.to_owned());
         let sink: Arc<dyn LogSink> = self.logs.clone();
@@ -163,7 +165,7 @@ impl Plugins {
             let partitioner =
                 host.attach(&compiled, identity, topic, &config, sink).map_err(|error| error.to_string())?;
             let calls_max = u32::try_from(host.limits().instances).unwrap_or(u32::MAX);
-            Ok(Running::new(partitioner, digest, calls_max, observed, slot.counts.of(&version.name, &name)))
+            Ok(Running::new(partitioner, rule, calls_max, observed, slot.counts.of(&version.name, &name)))
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| format!("attaching it failed: {error}"))?
     }
@@ -217,12 +219,14 @@ impl Plugins {
     }
 
     fn switch(&self, slot: &Slot, next: Option<&Attachment>, by: &str) -> Switch {
+        let running = next.and_then(|next| next.running.as_ref().ok());
         let version = next.and_then(|next| next.version.as_ref());
         Switch {
-            plugin: version.map(|version| SwitchedTo {
+            plugin: version.zip(running).map(|(version, running)| SwitchedTo {
                 name: version.name.clone(),
                 version: version.version.to_string(),
                 digest: version.digest.clone(),
+                rule: in_hex(&running.rule),
             }),
             config: next.map(|next| next.settings.config.clone()),
             by: by.to_owned(),

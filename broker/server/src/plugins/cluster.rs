@@ -41,6 +41,8 @@ pub struct SwitchedTo {
     pub name: String,
     pub version: String,
     pub digest: String,
+    /// What lanes record of decisions from then on: SHA-256 over the component's SHA-256 and the config, in hexadecimal.
+    pub rule: String,
 }
 
 /// Where the records behind a receipt (an offset that a producer got for a moved batch) went.

@@ -19,6 +19,7 @@ pub mod logs;
 pub(crate) mod memory;
 mod push;
 pub mod registry;
+pub mod rule;
 pub mod settings;
 mod slots;
 pub mod stage;

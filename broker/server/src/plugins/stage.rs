@@ -14,7 +14,7 @@ use ottla_model::batch::{Compression, Header, Summary};
 use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_model::murmur2;
 use ottla_plugin_host::{CallError, Columns, Fields, Placement, Rejection};
-use ottla_replication::{AppendError, ClientBatch, Decision, RECORD_ERRORS_MAX, RecordError, Runs};
+use ottla_replication::{AppendError, ClientBatch, Decision, NO_RULE, RECORD_ERRORS_MAX, RecordError, Runs};
 
 use super::Plugins;
 use super::attachment::{Attachment, Running};
@@ -27,14 +27,12 @@ const COMPRESSED_INLINE_BYTES_MAX: usize = 32 * 1024;
 const TURN_WAIT: Duration = Duration::from_secs(10);
 /// Buffers of a thread that are larger than this are given back after a batch.
 const SCRATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// What a lane records where no component decided.
-const NO_COMPONENT: [u8; 32] = [0; 32];
 
 /// Where the records go, before the mode has its say.
 struct Wish {
     /// None: all stay.
     runs: Option<Runs>,
-    digest: [u8; 32],
+    rule: [u8; 32],
     /// What was found on the way.
     summary: Option<Summary>,
 }
@@ -49,8 +47,8 @@ struct Scratch {
 thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
 
 impl Plugins {
-    /// Asks a topic's plugin about a batch that a client sent to the partition `client`. `None`: append it there as it
-    /// is. Leaves in the batch what was found out about its records.
+    /// Asks a topic's plugin about a batch that a client sent to the partition `client`. `None`: nobody decided, append
+    /// it there as it is. Leaves in the batch what was found out about its records.
     ///
     /// # Errors
     /// POLICY_VIOLATION, NOT_ENOUGH_REPLICAS, INVALID_RECORD or CORRUPT_MESSAGE, with the records at fault. Nothing
@@ -140,7 +138,7 @@ impl Attachment {
         match answer {
             Ok(placement) => {
                 let runs = runs(placement, batch.header.record_count, client);
-                Ok(Wish { runs, digest: running.digest, summary })
+                Ok(Wish { runs, rule: running.rule, summary })
             }
             Err(CallError::Rejected(rejections)) => Err(self.rejected(&rejections)),
             Err(error) => self.on_error(running.partitions(), error, batch, client),
@@ -187,7 +185,7 @@ impl Attachment {
             }
             OnError::Pass => {
                 count(&self.counts.on_error_pass, 1);
-                Ok(Wish { runs: None, digest: NO_COMPONENT, summary: None })
+                Ok(Wish { runs: None, rule: NO_RULE, summary: None })
             }
             OnError::Builtin => {
                 count(&self.counts.on_error_builtin, 1);
@@ -216,13 +214,19 @@ impl Attachment {
 
     /// What the topic's mode makes of a placement.
     fn apply_mode(&self, wish: Wish, header: &Header, client: u32) -> Result<Option<Decision>, AppendError> {
-        let Wish { runs: Some(runs), digest, .. } = wish else { return Ok(None) };
+        let Wish { runs, rule, .. } = wish;
+        let Some(runs) = runs else {
+            // The rule is recorded where the batch must wait in the lane behind others of its producer.
+            let decided = self.settings.mode == Mode::Assign && rule != NO_RULE;
+            let stays = || Runs::all(header.record_count.unsigned_abs(), client as i32);
+            return Ok(decided.then(|| Decision { destinations: stays(), rule }));
+        };
         let elsewhere: u64 =
             runs.iter().filter(|&(_, partition)| partition as u32 != client).map(|(n, _)| u64::from(n)).sum();
         match self.settings.mode {
             Mode::Assign => {
                 count(&self.counts.moved_records, elsewhere);
-                Ok(Some(Decision { destinations: runs, digest }))
+                Ok(Some(Decision { destinations: runs, rule }))
             }
             Mode::Observe => {
                 count(&self.counts.disagreeing_records, elsewhere);
@@ -322,6 +326,6 @@ fn builtin(partitions: u32, batch: &ClientBatch, client: u32) -> Result<Wish, Ap
             Err(_) => client,
         };
         let placement = Placement::Each(columns.keys.lengths.iter().map(place).collect());
-        Ok(Wish { runs: runs(placement, batch.header.record_count, client), digest: NO_COMPONENT, summary })
+        Ok(Wish { runs: runs(placement, batch.header.record_count, client), rule: NO_RULE, summary })
     })
 }

@@ -74,13 +74,24 @@ impl Stage {
         self.plugins.slot(topic).attachment().expect("a plugin is attached")
     }
 
-    async fn place(
+    async fn decide(
         &self,
         topic: &str,
         batch: &mut ClientBatch,
         client: u32,
     ) -> Result<Option<Decision>, AppendError> {
         self.plugins.place(&self.attachment(topic), batch, client).await
+    }
+
+    /// As [`Stage::decide`]; `None` also where it was decided that all records stay.
+    async fn place(
+        &self,
+        topic: &str,
+        batch: &mut ClientBatch,
+        client: u32,
+    ) -> Result<Option<Decision>, AppendError> {
+        let decision = self.decide(topic, batch, client).await?;
+        Ok(decision.filter(|decision| !decision.destinations.all_go_to(client as i32)))
     }
 }
 

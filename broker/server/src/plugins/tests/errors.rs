@@ -4,6 +4,8 @@ use ottla_model::error::ErrorCode;
 use ottla_model::murmur2;
 
 use super::support::{behaves_unless_three, component_of, core};
+use ottla_replication::NO_RULE;
+
 use super::*;
 use crate::plugins::settings::{MODE, ON_ERROR};
 
@@ -56,7 +58,7 @@ async fn builtin_places_keys_natively_and_pass_places_nothing() {
     let decision = stage.place("orders", &mut three(), 9).await.unwrap().unwrap();
     let native = |key: &[u8]| murmur2::partition_of(key, 10) as i32;
     assert_eq!(destinations(&decision), [native(b"a"), 9, native(b"c")]);
-    assert_eq!(decision.digest, [0; 32], "no component decided");
+    assert_eq!(decision.rule, NO_RULE, "no component decided");
     stage.alter("orders", &[(ON_ERROR, "pass")]).await.unwrap();
     assert_eq!(stage.place("orders", &mut three(), 9).await, Ok(None));
     let counts = stage.attachment("orders").counts.snapshot();

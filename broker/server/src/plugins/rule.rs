@@ -1,0 +1,28 @@
+//! The rule by which a plugin places records: its component together with its config, as one digest. Lanes record it
+//! with each batch, and the record of switches says which plugin and config stand behind it. The same component with
+//! another config is another rule.
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 over the component's SHA-256 and the text of its config.
+pub fn rule_digest(component: &[u8; 32], config: &str) -> [u8; 32] {
+    Sha256::new().chain_update(component).chain_update(config.as_bytes()).finalize().into()
+}
+
+/// A digest as people read it: 64 hexadecimal digits in lower case.
+pub fn in_hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn component_and_config_both_make_the_rule() {
+        let rule = rule_digest(&[1; 32], "{}");
+        assert_eq!(in_hex(&rule), "5ef179ff4a27db7045b2d744438932f9689ffaf482eeeb4b1a51740c7d909555");
+        assert_ne!(rule, rule_digest(&[1; 32], "{ }"));
+        assert_ne!(rule, rule_digest(&[2; 32], "{}"));
+    }
+}
