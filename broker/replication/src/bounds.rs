@@ -7,6 +7,13 @@ pub const LANE_BYTES_DEFAULT: u64 = 256 << 20;
 /// fill it.
 pub const LANE_ENTRIES_MAX: usize = 262_144;
 
+/// Producers that a lane remembers; beyond it the ones that were silent for longest are forgotten, but none that has
+/// something unresolved in it. Each takes up to 250 bytes of every checkpoint.
+pub const LANE_PRODUCERS_MAX: usize = 50_000;
+
+/// Batches of a destination that are looked at for one lane's batch, from the newest segment on: about a second.
+pub const LOOKUP_BATCHES_MAX: usize = 1_000_000;
+
 /// A lane's segments, in bytes, and with them the steps in which it is trimmed: an eighth of the lane between these.
 pub const LANE_SEGMENT_BYTES_MIN: u64 = 1 << 20;
 pub const LANE_SEGMENT_BYTES_MAX: u64 = 32 << 20;

@@ -24,7 +24,7 @@ use std::io::IoSlice;
 use std::path::Path;
 
 use ottla_model::batch::HEADER_BYTES;
-use ottla_storage::{Assign, Log, LogConfig, Open, StorageError};
+use ottla_storage::{AppendInfo, Assign, Log, LogConfig, Open, StorageError};
 
 use crate::batch::{ClientBatch, Prepared};
 use crate::bounds::{
@@ -60,6 +60,10 @@ pub(crate) struct Lane {
     unchecked_bytes: u64,
     /// The broker's clock at the last append.
     pub last_append_ms: i64,
+    /// Entries that end at or before it must be on the disk before they are forwarded; 0 if no flush is asked for.
+    pub flush_before_forward: i64,
+    /// The folder's name may not be on the disk yet.
+    pub name_unsynced: bool,
 }
 
 /// One batch on its way into the lane.
@@ -123,6 +127,8 @@ impl Lane {
             sweep: Default::default(),
             unchecked_bytes: 0,
             last_append_ms: 0,
+            flush_before_forward: 0,
+            name_unsynced: true,
         }
     }
 
@@ -143,8 +149,8 @@ impl Lane {
         self.forwarder.ledger.is_busy(producer)
     }
 
-    /// Appends a batch with its decision and the end that the log has now. Returns its lane offset.
-    pub fn append(&mut self, log: &Log, append: LaneAppend<'_>) -> Result<i64, LaneFull> {
+    /// Appends a batch with its decision and the end that the log has now.
+    pub fn append(&mut self, log: &Log, append: LaneAppend<'_>) -> Result<AppendInfo, LaneFull> {
         let LaneAppend { batch, prepared, decision, waiter, leader_epoch, now_ms } = append;
         let header = &prepared.header;
         self.ensure_room(header.size() as u64)?;
@@ -177,7 +183,24 @@ impl Lane {
         self.last_append_ms = now_ms;
         self.unchecked_bytes = self.unchecked_bytes.saturating_sub(info.bytes);
         self.forwarder.on_append(leader_epoch, entry, &destinations, waiter);
-        Ok(info.base_offset)
+        let ledger = &self.forwarder.ledger;
+        self.windows.bound(|producer_id| ledger.is_busy(ProducerKey::Id(producer_id)));
+        if self.log.flush_due(now_ms) {
+            self.flush_before_forward = self.log.end_offset();
+        }
+        Ok(info)
+    }
+
+    /// The lane offset up to which entries are committed, as far as the lane says: under its watermark, and on the
+    /// disk where a flush was asked for. What a destination appended must not be sent again as something new, so the
+    /// lane must not forget it before the destination would.
+    pub fn commit_point(&self, watermark: i64) -> i64 {
+        if self.is_flush_behind() { watermark.min(self.log.recovery_point()) } else { watermark }
+    }
+
+    /// Whether a flush was asked for and is not done.
+    pub fn is_flush_behind(&self) -> bool {
+        self.flush_before_forward > self.log.recovery_point()
     }
 
     /// Takes an entry's batch into its producer's window.
@@ -266,8 +289,6 @@ pub(crate) fn log_config(config: &PartitionConfig) -> LogConfig {
         retention_bytes: -1,
         cleanup_delete: false,
         file_delete_delay_ms: 0,
-        flush_messages: i64::MAX,
-        flush_ms: i64::MAX,
         ..config.log
     }
 }

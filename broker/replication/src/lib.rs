@@ -32,7 +32,7 @@ pub use error::{AppendError, RECORD_ERRORS_MAX, RecordError};
 pub use lane::decision::{Decision, NO_RULE, Runs};
 pub use lane::driver::run_forwarder;
 pub use lane::position::{Position, is_marked};
-pub use lane::receipt::Receipt;
+pub use lane::receipt::{Arrival, Receipt};
 pub use partition::{
     Acks, Enqueued, Isolation, LaneStatus, OpenPartition, Partition, PartitionRecovery, ReadInfo, Screened,
     Surroundings, Upkeep,

@@ -6,6 +6,7 @@
 mod append;
 mod forward;
 mod read;
+mod receipt;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::commit::{CommitQueue, CommitSender};
 use crate::config::PartitionConfig;
 use crate::destinations::Destinations;
 use crate::lane::destination::DestinationLanes;
+use crate::lane::ledger::ProducerKey;
 use crate::lane::position::{MarkedFields, decode};
 use crate::lane::{Lane, LaneRecovery};
 use crate::replicas::{InSyncReplicas, Reached};
@@ -154,6 +156,7 @@ impl Partition {
         });
         let has_lane = {
             let mut state = partition.state.lock();
+            state.bound_producers();
             state.advance_watermark();
             state.lane.is_some()
         };
@@ -268,18 +271,33 @@ impl State {
         let before = self.high_watermark;
         // A watermark never goes back while this leader leads.
         self.high_watermark = before.max(reached.log_end);
-        if let Some(lane) = &mut self.lane {
-            lane.forwarder.on_watermarks(reached.lane_end, self.high_watermark);
-        }
         self.release_commits();
         self.high_watermark - before
     }
 
-    /// Releases what waits for the commit point.
+    /// Releases what waits for the commit point, of log and lane.
     pub fn release_commits(&mut self) {
         let point = self.commit_point();
+        let lane_point = self.lane_commit_point();
+        if let Some(lane) = &mut self.lane {
+            lane.forwarder.on_watermarks(lane_point, point);
+        }
         self.commits.release(point);
         self.received.advance_watermark(point);
+    }
+
+    /// Entries of the lane that end at or before it may be forwarded, and segments that a checkpoint below it covers
+    /// may go.
+    pub fn lane_commit_point(&self) -> i64 {
+        let watermark = self.replicas.watermarks().lane_end;
+        self.lane.as_ref().map_or(watermark, |lane| lane.commit_point(watermark))
+    }
+
+    /// Keeps the number of remembered producers to its bound. Those with something unresolved in the lane stay.
+    pub fn bound_producers(&mut self) {
+        let ledger = self.lane.as_ref().map(|lane| &lane.forwarder.ledger);
+        let is_busy = |id: i64| ledger.is_some_and(|ledger| ledger.is_busy(ProducerKey::Id(id)));
+        self.log.producers_mut().bound(is_busy);
     }
 
     /// Batches that end at or before it may be answered: they are under the high watermark and, where a flush was
@@ -293,3 +311,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

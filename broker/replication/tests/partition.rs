@@ -8,7 +8,9 @@ use std::time::Duration;
 use ottla_model::batch::{Compression, TimestampType};
 use ottla_model::error::ErrorCode;
 use ottla_model::ids::RECEIPT_OFFSET_BASE;
-use ottla_replication::{Acks, Committed, FetchWaiter, Isolation, NO_RULE, PartitionConfig, Screened};
+use ottla_replication::{
+    Acks, Arrival, Committed, FetchWaiter, Isolation, NO_RULE, PartitionConfig, Receipt, Screened,
+};
 use support::*;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -340,6 +342,121 @@ async fn a_flush_that_is_asked_for_comes_before_the_answer() {
     let moved = append(&partition, &batch(from(5, 20), &["m"]), moves(&[1]));
     moved.committed.wait(PATIENCE).await.unwrap();
     assert_eq!(topic.partition(1).checkpoint().1, 1);
+}
+
+#[tokio::test]
+async fn a_lane_is_flushed_as_its_topic_asks_before_anything_is_forwarded() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut flushing = config();
+    flushing.log.flush_messages = 1;
+    let topic = Topic::open(dir.path(), 2, flushing, true);
+    let partition = topic.partition(0);
+    for sequence in 0..10 {
+        let moved = append(&partition, &batch(from(5, sequence), &["m"]), moves(&[1]));
+        moved.committed.wait(PATIENCE).await.unwrap();
+        let lane = partition.lane_status().unwrap();
+        assert_eq!(lane.flushed_offset, lane.end_offset);
+    }
+    let forwarded = topic.forwarded();
+    assert!(forwarded.iter().all(|(end, flushed)| end <= flushed), "(entry's end, flushed): {forwarded:?}");
+    // With acks=1 too, as for a batch in the log.
+    let moved = partition.append(&batch(from(5, 10), &["m"]), moves(&[1]), Acks::Leader, NOW_MS).unwrap();
+    moved.committed.wait(PATIENCE).await.unwrap();
+    assert_eq!(topic.partition(1).checkpoint().1, 11, "the destination's recovery point");
+}
+
+#[tokio::test]
+async fn a_lane_is_flushed_by_time_also_when_nothing_more_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut flushing = config();
+    flushing.log.flush_ms = 1_000;
+    let topic = Topic::open(dir.path(), 2, flushing, false);
+    let partition = topic.partition(0);
+    append(&partition, &batch(from(5, 0), &["m"]), moves(&[1]));
+    assert!(!partition.flush_due(NOW_MS + 999));
+    assert!(partition.flush_due(NOW_MS + 1_000));
+    partition.flush(NOW_MS + 1_000).unwrap();
+    assert_eq!(partition.lane_status().unwrap().flushed_offset, 1);
+    assert!(!partition.flush_due(NOW_MS + 9_000), "nothing is left to flush");
+}
+
+/// The offset of each record of the receipt's batch at its destination, as the destinations say.
+fn offsets(topic: &Topic, receipt: &Receipt) -> Vec<Option<i64>> {
+    let mut offsets = Vec::new();
+    for (run, (records, to)) in receipt.destinations.iter().enumerate() {
+        let first = match topic.partition(to).arrival(0, receipt.position).unwrap() {
+            Arrival::There(header) => topic.partition(0).offset_at(receipt, to, &header).unwrap(),
+            Arrival::UnderWay | Arrival::Unknown => None,
+        };
+        let before = receipt.records_before(run, to);
+        offsets.extend((0..i64::from(records)).map(|index| first.map(|first| first + before + index)));
+    }
+    offsets
+}
+
+#[tokio::test]
+async fn a_receipt_leads_to_partitions_and_offsets() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["a", "b", "c", "d", "e"];
+    let named = |number: i32| names.map(|name| format!("{number}{name}"));
+    let plan = |number: i32| [0, 1, 2, 3, 4].map(|index| (index * number) % 3);
+    let send = |topic: &Topic, number: i32| {
+        let values = named(number);
+        let sent = batch(from(5, number * 5), &values.each_ref().map(String::as_str));
+        append(&topic.partition(0), &sent, moves(&plan(number))).base_offset
+    };
+    // The first ones lie in the lane at the start, so that they are merged; later ones go one by one.
+    let topic = Topic::open(dir.path(), 3, config(), false);
+    let mut receipts: Vec<i64> = (1..40).map(|number| send(&topic, number)).collect();
+    let waiting = topic.partition(0).resolve_receipt(receipts[0]).unwrap().unwrap();
+    assert!(!waiting.is_resolved);
+    assert_eq!(offsets(&topic, &waiting), [None; 5]);
+    assert_eq!(topic.partition(1).arrival(0, waiting.position).unwrap(), Arrival::UnderWay);
+    topic.stop();
+    let topic = Topic::open(dir.path(), 3, config(), true);
+    for number in 40..60 {
+        receipts.push(send(&topic, number));
+        let repeated = batch(from(5, number * 5), &named(number).each_ref().map(String::as_str));
+        append(&topic.partition(0), &repeated, None).committed.wait(PATIENCE).await.unwrap();
+    }
+    assert!(topic.forwarded().len() < 130, "some were merged");
+    let stored: Vec<Vec<String>> = (0..3).map(|index| values(&topic.partition(index))).collect();
+    for (number, receipt) in (1..).zip(&receipts) {
+        if *receipt < RECEIPT_OFFSET_BASE {
+            assert!(plan(number).iter().all(|to| *to == 0) && number >= 40, "batch {number} stayed");
+            continue;
+        }
+        let receipt = topic.partition(0).resolve_receipt(*receipt).unwrap().unwrap();
+        for ((offset, to), value) in
+            offsets(&topic, &receipt).into_iter().zip(plan(number)).zip(named(number))
+        {
+            let offset = offset.unwrap_or_else(|| panic!("{value} is somewhere in {to}"));
+            assert_eq!(stored[to as usize].get(offset as usize), Some(&value));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_was_deleted_at_its_destination_is_not_taken_for_a_later_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut short = config();
+    short.log.retention_ms = 1;
+    short.log.segment_bytes = 100;
+    let topic = Topic::open(dir.path(), 2, short, true);
+    let mut receipts = Vec::new();
+    for sequence in 0..3 {
+        let moved = append(&topic.partition(0), &batch(from(5, sequence), &["v"]), moves(&[1]));
+        receipts.push(moved.base_offset);
+        moved.committed.wait(PATIENCE).await.unwrap();
+        if sequence == 1 {
+            topic.partition(1).tick(NOW_MS + 10_000_000).unwrap();
+        }
+    }
+    let found = |receipt: i64| {
+        let receipt = topic.partition(0).resolve_receipt(receipt).unwrap().unwrap();
+        offsets(&topic, &receipt)
+    };
+    assert_eq!(receipts.into_iter().map(found).collect::<Vec<_>>(), [[None], [None], [Some(2)]]);
 }
 
 #[tokio::test]

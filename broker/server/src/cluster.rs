@@ -11,13 +11,15 @@ use ottla_controller::{Image, image};
 use ottla_model::clock::Clock;
 use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_plugin_host::Limits;
+use ottla_replication::{Arrival, Partition, Receipt};
 use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::configs;
 use crate::metadata::Metadata;
 use crate::partitions::Partitions;
-use crate::plugins::cluster::{Cluster, Part, Switch, SwitchedTo, TopicView, Whereabouts};
+use crate::plugins::cluster::{Cluster, Part, PartState, Switch, SwitchedTo, TopicView, Whereabouts};
+use crate::plugins::rule::in_hex;
 use crate::plugins::version::Registered;
 
 /// Configs of the plugins begin so.
@@ -52,6 +54,47 @@ impl LocalCluster {
         let count = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
         (0..count).map(|index| (index, topic.partition(index).ok().map(|one| one.log_end()))).collect()
     }
+}
+
+/// The first record of a batch at one of its destinations.
+#[derive(Clone, Copy)]
+enum First {
+    UnderWay,
+    At(i64),
+    Unknown,
+}
+
+impl First {
+    fn at(self) -> Option<i64> {
+        match self {
+            First::At(offset) => Some(offset),
+            First::UnderWay | First::Unknown => None,
+        }
+    }
+
+    fn state(self) -> PartState {
+        match self {
+            First::UnderWay => PartState::UnderWay,
+            First::At(_) => PartState::Stored,
+            First::Unknown => PartState::Unknown,
+        }
+    }
+}
+
+/// Where the first record of the receipt's batch that belongs to `destination` is there.
+fn first_offset(
+    ingress: &Partition,
+    destination: &Partition,
+    receipt: &Receipt,
+) -> Result<First, KafkaError> {
+    let lane = ingress.topic_partition().partition;
+    let index = destination.topic_partition().partition;
+    let offset = match destination.arrival(lane, receipt.position)? {
+        Arrival::UnderWay => return Ok(First::UnderWay),
+        Arrival::Unknown => None,
+        Arrival::There(header) => ingress.offset_at(receipt, index, &header)?,
+    };
+    Ok(offset.filter(|offset| *offset >= destination.log_start()).map_or(First::Unknown, First::At))
 }
 
 fn view(topic: &image::Topic) -> TopicView {
@@ -158,13 +201,12 @@ impl Cluster for LocalCluster {
             KafkaError::new(ErrorCode::UnknownTopicId, format!("'{}' is no topic id", topic.id))
         })?;
         let Switch { plugin, config, by, at_ms, offsets } = switch;
-        let plugin =
-            plugin.map(|to| PluginIdentity {
-                name: to.name,
-                version: to.version,
-                digest: to.digest,
-                rule: to.rule,
-            });
+        let plugin = plugin.map(|to| PluginIdentity {
+            name: to.name,
+            version: to.version,
+            digest: to.digest,
+            rule: to.rule,
+        });
         self.metadata
             .change(|image| {
                 decide::record_switch(image, id, plugin.clone(), config.clone(), &by, offsets.clone(), at_ms)
@@ -212,9 +254,32 @@ impl Cluster for LocalCluster {
                 ),
             )
         })?;
-        let parts =
-            receipt.destinations.iter().map(|(records, partition)| Part { records, partition, offset: None });
-        Ok(Whereabouts { parts: parts.collect() })
+        let whole = self.partitions.topic(topic);
+        let mut firsts = BTreeMap::new();
+        for destination in receipt.destinations.destinations() {
+            let there = whole.as_ref().and_then(|topic| topic.partition(destination).ok());
+            let first = match there {
+                Some(there) => first_offset(&found, there, &receipt)?,
+                None => First::Unknown,
+            };
+            firsts.insert(destination, first);
+        }
+        let part = |(run, (records, partition)): (usize, (u32, i32))| {
+            let first = firsts.get(&partition).copied().unwrap_or(First::Unknown);
+            let offset = |first: i64| first + receipt.records_before(run, partition);
+            Part { records, partition, offset: first.at().map(offset), state: first.state() }
+        };
+        let rule = in_hex(&receipt.rule);
+        let switches = self.switches(topic);
+        let decided =
+            switches.into_iter().rev().find(|one| one.plugin.as_ref().is_some_and(|to| to.rule == rule));
+        Ok(Whereabouts {
+            record: receipt.record_index,
+            parts: receipt.destinations.iter().enumerate().map(part).collect(),
+            rule,
+            config: decided.as_ref().and_then(|switch| switch.config.clone()),
+            plugin: decided.and_then(|switch| switch.plugin),
+        })
     }
 
     fn limits(&self) -> Option<Limits> {

@@ -80,7 +80,7 @@ fn write_new(path: &Path, content: &[u8], durability: Durability) -> io::Result<
 }
 
 /// Makes created, renamed and removed names of a folder outlive a power loss.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
+pub fn sync_dir(dir: &Path) -> Result<(), StorageError> {
     File::open(dir).and_then(|folder| folder.sync_all()).map_err(|error| StorageError::io("sync", dir, error))
 }
 

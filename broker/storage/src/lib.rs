@@ -26,11 +26,12 @@ mod walk;
 mod wire;
 
 pub use config::LogConfig;
+pub use disk::sync_dir;
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::StorageError;
 pub use log::{
     AppendInfo, Assign, Batch, Cut, Deleted, FlushTask, Flushed, Log, Open, Rebuilt, Recovery, RewriteTask,
-    Rewritten, SegmentInfo, Slice, TimestampedOffset,
+    Rewritten, SegmentHeaders, SegmentInfo, Slice, TimestampedOffset,
 };
 pub use log_dir::{LogDir, Offsets, Owner, PartitionDir};
 pub use producers::{

@@ -5,6 +5,7 @@
 
 mod append;
 mod durability;
+mod headers;
 mod open;
 mod read;
 mod recovery;
@@ -26,6 +27,7 @@ use crate::segment::{Segment, TimestampOffset};
 
 pub use append::{AppendInfo, Assign, Batch};
 pub use durability::{FlushTask, Flushed};
+pub use headers::SegmentHeaders;
 pub use open::{Cut, Open, Rebuilt, Recovery};
 pub use read::Slice;
 pub use retention::Deleted;

@@ -20,6 +20,9 @@ pub(crate) use sidecar::{read as read_saved, write as write_saved};
 /// they had expired. A client can ask for any number of producer ids, and an entry takes 300 bytes.
 pub const PRODUCERS_MAX: usize = 200_000;
 
+/// So many are remembered for an owner that has not said yet which ones it still needs: while a log is read back.
+const PRODUCERS_UNBOUNDED_MAX: usize = 2 * PRODUCERS_MAX;
+
 /// The producers of one log, and the positions of the lanes that forwarded into it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProducerStates {
@@ -27,6 +30,8 @@ pub struct ProducerStates {
     lanes: HashMap<i32, LaneMark>,
     /// Exclusive end of what was recorded.
     end_offset: i64,
+    /// Producers above the bound that the owner needs.
+    needed: usize,
 }
 
 impl ProducerStates {
@@ -63,16 +68,27 @@ impl ProducerStates {
             .entry(header.producer_id)
             .or_insert_with(|| ProducerEntry::new(header.producer_id))
             .record(header, append_time_ms);
-        if self.entries.len() > PRODUCERS_MAX {
-            self.forget_oldest(PRODUCERS_MAX / 8);
+        if self.entries.len() > PRODUCERS_UNBOUNDED_MAX {
+            self.forget_silent(PRODUCERS_UNBOUNDED_MAX / 8, |_| false);
         }
     }
 
-    fn forget_oldest(&mut self, count: usize) {
+    /// Keeps to [`PRODUCERS_MAX`]: forgets those that were silent for longest, but none for which `keep` is true. To be
+    /// called by the owner after it appended; costs nothing while there are fewer.
+    pub fn bound(&mut self, keep: impl Fn(i64) -> bool) {
+        const SOME: usize = PRODUCERS_MAX / 8;
+        if self.entries.len() > PRODUCERS_MAX + self.needed {
+            self.forget_silent(self.entries.len() - PRODUCERS_MAX + SOME, keep);
+            // Where most are needed, the next look is due after as many new ones.
+            self.needed = (self.entries.len() + SOME).saturating_sub(PRODUCERS_MAX);
+        }
+    }
+
+    fn forget_silent(&mut self, count: usize, keep: impl Fn(i64) -> bool) {
         let mut ages: Vec<(i64, i64)> =
             self.entries.values().map(|entry| (entry.last_append_ms, entry.producer_id)).collect();
         ages.sort_unstable();
-        for (_, producer_id) in ages.into_iter().take(count) {
+        for (_, producer_id) in ages.into_iter().filter(|(_, id)| !keep(*id)).take(count) {
             self.entries.remove(&producer_id);
         }
     }

@@ -76,22 +76,3 @@ fn text(value: &Value, set: &[&ConfigEntry]) -> String {
     }
     text + &table(&rows)
 }
-
-/// The answer of `where`.
-pub fn parts(found: &Value) -> String {
-    let parts = found["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if parts.is_empty() {
-        return "the lane does not hold this batch any more".to_owned();
-    }
-    let mut keys: Vec<String> = Vec::new();
-    for part in parts {
-        for key in part.as_object().into_iter().flat_map(|part| part.keys()) {
-            if !keys.contains(key) {
-                keys.push(key.clone());
-            }
-        }
-    }
-    let mut rows = vec![keys.iter().map(|key| key.to_uppercase().replace('_', " ")).collect::<Vec<_>>()];
-    rows.extend(parts.iter().map(|part| keys.iter().map(|key| field(part, key)).collect()));
-    table(&rows)
-}

@@ -1,8 +1,8 @@
 //! `ottla topic`: what Kafka's own topic tool does, and `where`, which follows a record that a plugin moved.
 
 mod describe;
+mod whereabouts;
 
-use crate::admin_http::escaped;
 use crate::connect::{Connect, pair};
 use crate::output::table;
 use anyhow::bail;
@@ -96,7 +96,7 @@ impl Topic {
             Action::Alter(alter) => alter.run(&connect).await,
             Action::Delete { topics } => delete(&connect, &topics).await,
             Action::Where { topic, partition, offset } => {
-                whereabouts(&connect, &topic, partition, offset).await
+                whereabouts::run(&connect, &topic, partition, offset).await
             }
         }
     }
@@ -189,13 +189,4 @@ async fn delete(connect: &Connect, topics: &[String]) -> anyhow::Result<()> {
         admin.delete_topic(topic).await?;
     }
     connect.output.print(&json!({ "deleted": topics }), || format!("deleted {}", topics.join(", ")))
-}
-
-async fn whereabouts(connect: &Connect, topic: &str, partition: i32, offset: i64) -> anyhow::Result<()> {
-    let cluster = connect.cluster().await?;
-    let http = connect.admin_http(&cluster).await?;
-    let (partition_text, offset_text) = (partition.to_string(), offset.to_string());
-    let query = [("partition", partition_text.as_str()), ("offset", offset_text.as_str())];
-    let found = http.get(&format!("/v1/topics/{}/where", escaped(topic)), &query)?;
-    connect.output.print(&found, || describe::parts(&found))
 }

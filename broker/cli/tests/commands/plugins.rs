@@ -49,8 +49,11 @@ fn records_go_where_the_plugin_says_and_are_found_there() {
     let receipt = produced["partitions"][0]["last_base_offset"].to_string();
     let found = broker.json(&["topic", "where", "t", "3", &receipt]);
     assert_eq!(found["parts"][0]["partition"], partition, "{found}");
+    assert_eq!((&found["parts"][0]["offset"], &found["parts"][0]["state"]), (&json!(0), &json!("stored")));
+    assert_eq!(found["plugin"]["name"], "vip-weighted");
     let consumed = broker.lines(&["consume", "t", "--from", "beginning", "--until-end"], "");
     assert_eq!((consumed.len(), &consumed[0]["partition"]), (1, &json!(partition)));
+    assert_eq!(consumed[0]["offset"], 0);
     assert_eq!(broker.json(&["topic", "describe", "t"])["partitioner"]["plugin"], "vip-weighted");
 }
 

@@ -9,6 +9,8 @@ use ottla_model::batch::Header;
 use ottla_model::ids::RECEIPT_OFFSET_BASE;
 use ottla_storage::{BatchMeta, Checked, ProducerEntry, SequenceError, WINDOW_BATCHES};
 
+use crate::bounds::LANE_PRODUCERS_MAX;
+
 /// A batch in the lane. Its offsets in `meta` are receipts, so they are told from offsets of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneBatch {
@@ -42,12 +44,16 @@ pub struct LaneProducer {
 
 /// The producers of one lane, by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LaneWindows(HashMap<i64, LaneProducer>);
+pub struct LaneWindows {
+    producers: HashMap<i64, LaneProducer>,
+    /// Producers above the bound that are needed.
+    needed: usize,
+}
 
 impl LaneWindows {
     /// Takes note of a batch that was appended to the lane or is replayed from it.
     pub fn record(&mut self, producer_id: i64, producer_epoch: i16, batch: LaneBatch, append_time_ms: i64) {
-        let producer = self.0.entry(producer_id).or_insert_with(|| LaneProducer {
+        let producer = self.producers.entry(producer_id).or_insert_with(|| LaneProducer {
             producer_epoch,
             last_append_ms: append_time_ms,
             batches: Vec::with_capacity(WINDOW_BATCHES),
@@ -65,13 +71,13 @@ impl LaneWindows {
 
     /// Puts a producer back as a checkpoint holds it.
     pub fn restore(&mut self, producer_id: i64, producer: LaneProducer) {
-        self.0.insert(producer_id, producer);
+        self.producers.insert(producer_id, producer);
     }
 
     /// Judges a client's batch by the union of what the log and the lane know of its producer, after Kafka's
     /// rules. Changes nothing.
     pub fn check(&self, header: &Header, in_log: Option<&ProducerEntry>) -> Result<Checked, SequenceError> {
-        match (self.0.get(&header.producer_id), in_log) {
+        match (self.producers.get(&header.producer_id), in_log) {
             (None, None) => Ok(Checked::New),
             (None, Some(in_log)) => in_log.check(header),
             (Some(in_lane), in_log) => in_lane.union(header.producer_id, in_log).check(header),
@@ -80,27 +86,44 @@ impl LaneWindows {
 
     /// The union of log and lane for one producer.
     pub fn union(&self, producer_id: i64, in_log: Option<&ProducerEntry>) -> Option<ProducerEntry> {
-        match (self.0.get(&producer_id), in_log) {
+        match (self.producers.get(&producer_id), in_log) {
             (Some(in_lane), in_log) => Some(in_lane.union(producer_id, in_log)),
             (None, in_log) => in_log.cloned(),
         }
     }
 
+    /// Keeps to [`LANE_PRODUCERS_MAX`]: forgets those that were silent for longest, but none for which `keep` is true.
+    pub fn bound(&mut self, keep: impl Fn(i64) -> bool) {
+        const SOME: usize = LANE_PRODUCERS_MAX / 8;
+        if self.producers.len() <= LANE_PRODUCERS_MAX + self.needed {
+            return;
+        }
+        let mut ages: Vec<(i64, i64)> =
+            self.producers.iter().map(|(id, producer)| (producer.last_append_ms, *id)).collect();
+        ages.sort_unstable();
+        let count = self.producers.len() - LANE_PRODUCERS_MAX + SOME;
+        for (_, producer_id) in ages.into_iter().filter(|(_, id)| !keep(*id)).take(count) {
+            self.producers.remove(&producer_id);
+        }
+        // Where most are needed, the next look is due after as many new ones.
+        self.needed = (self.producers.len() + SOME).saturating_sub(LANE_PRODUCERS_MAX);
+    }
+
     /// Forgets producers that appended nothing for `expiration_ms`, but those for which `keep` is true.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64, keep: impl Fn(i64) -> bool) {
-        self.0.retain(|producer_id, producer| {
+        self.producers.retain(|producer_id, producer| {
             now_ms.saturating_sub(producer.last_append_ms) < expiration_ms || keep(*producer_id)
         });
     }
 
     /// All producers, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &LaneProducer)> {
-        self.0.iter().map(|(producer_id, producer)| (*producer_id, producer))
+        self.producers.iter().map(|(producer_id, producer)| (*producer_id, producer))
     }
 
     /// Number of producers.
     pub fn producer_count(&self) -> usize {
-        self.0.len()
+        self.producers.len()
     }
 }
 
@@ -232,6 +255,18 @@ mod tests {
         assert_eq!(lane.producer_count(), 1);
         lane.expire(1_000, 10, |_| false);
         assert_eq!(lane.producer_count(), 0);
+    }
+
+    #[test]
+    fn the_number_of_producers_is_bounded_and_busy_ones_stay() {
+        let mut lane = LaneWindows::default();
+        for producer_id in 0..=LANE_PRODUCERS_MAX as i64 {
+            lane.record(producer_id, 0, LaneBatch { meta: meta(0, 1_000), log_end: 0 }, producer_id);
+            lane.bound(|producer_id| producer_id == 1);
+        }
+        assert!(lane.producer_count() <= LANE_PRODUCERS_MAX);
+        let known = |id: i64| lane.union(id, None).is_some();
+        assert!(!known(0) && known(1) && !known(2) && known(LANE_PRODUCERS_MAX as i64));
     }
 
     #[test]

@@ -113,10 +113,8 @@ impl Partition {
         let moves = decision.as_ref().is_some_and(|decision| !decision.destinations.all_go_to(own));
         let waits_behind = state.lane.as_ref().is_some_and(|lane| lane.is_busy(batch.producer_key()));
         if moves || waits_behind {
-            let stays = || Decision {
-                destinations: Runs::all(batch.header.record_count as u32, own),
-                rule: NO_RULE,
-            };
+            let stays =
+                || Decision { destinations: Runs::all(batch.header.record_count as u32, own), rule: NO_RULE };
             let decision = decision.unwrap_or_else(stays);
             return self.append_to_lane(state, batch, &prepared, decision, acks, now_ms);
         }
@@ -228,13 +226,13 @@ impl Partition {
             state.lane = Some(lane);
         }
         let leader_epoch = state.leader_epoch;
+        let when = state.answer_when(acks);
         let State { log, lane, .. } = &mut *state;
         let lane = lane.as_mut().expect("a lane was begun above where there was none");
         let (waiter, committed) = match acks {
             Acks::None => (None, Committed::Now),
             Acks::Leader | Acks::All => {
                 let (sender, receiver) = oneshot::channel();
-                let when = if acks == Acks::All { AnswerWhen::Committed } else { AnswerWhen::Appended };
                 (Some((when, sender)), Committed::Later(receiver))
             }
         };
@@ -243,17 +241,19 @@ impl Partition {
         if began {
             self.begin_forwarding();
         }
-        let base = appended.map_err(|error| match error {
+        let info = appended.map_err(|error| match error {
             LaneFull::Full(reason) => AppendError::new(ErrorCode::NotEnoughReplicas, reason),
             LaneFull::Storage(error) => AppendError::from(storage_error(&error)),
         })?;
         failpoint::hit("after-lane-append");
         state.advance_watermark();
         let log_start_offset = state.log.start_offset();
+        let flush = state.start_flush();
         drop(state);
         self.lane_wake.notify_one();
+        self.after_append(0, info.rolled, flush, now_ms);
         Ok(Enqueued {
-            base_offset: RECEIPT_OFFSET_BASE + base,
+            base_offset: RECEIPT_OFFSET_BASE + info.base_offset,
             log_append_time_ms: prepared.log_append_time_ms,
             log_start_offset,
             is_duplicate: false,
@@ -286,14 +286,34 @@ impl State {
         if self.log.flush_due(now_ms) {
             self.flush_before_answer = self.log.end_offset();
         }
+        self.bound_producers();
         self.advance_watermark()
     }
 
     /// Whether a flush must be started now; the one that runs takes along what came meanwhile.
     pub fn start_flush(&mut self) -> bool {
-        let needed = self.flush_before_answer > self.log.recovery_point() && !self.flushing;
+        let needed = self.is_flush_behind() && !self.flushing;
         self.flushing |= needed;
         needed
+    }
+
+    /// Whether `flush.messages` or `flush.ms` asks for a flush of log or lane now.
+    pub fn flush_due(&self, now_ms: i64) -> bool {
+        self.log.flush_due(now_ms) || self.lane.as_ref().is_some_and(|lane| lane.log.flush_due(now_ms))
+    }
+
+    /// Whether a flush of log or lane was asked for and is not done.
+    pub fn is_flush_behind(&self) -> bool {
+        self.flush_before_answer > self.log.recovery_point()
+            || self.lane.as_ref().is_some_and(Lane::is_flush_behind)
+    }
+
+    /// What the answer to a batch in the lane waits for. Where the topic asks for flushes, also acks=1 waits until the
+    /// destinations have made theirs, as it would for a batch in the log.
+    fn answer_when(&self, acks: Acks) -> AnswerWhen {
+        let config = self.log.config();
+        let flushes = config.flush_messages < i64::MAX || config.flush_ms < i64::MAX;
+        if acks == Acks::All || flushes { AnswerWhen::Committed } else { AnswerWhen::Appended }
     }
 
     /// `same` is the verdict on a batch in the lane whose records were compared: its receipt, and whether they are
@@ -359,11 +379,10 @@ impl State {
     }
 
     fn wait_for_lane(&mut self, lane_offset: i64, acks: Acks) -> Committed {
-        let when = match acks {
-            Acks::None => return Committed::Now,
-            Acks::Leader => AnswerWhen::Appended,
-            Acks::All => AnswerWhen::Committed,
-        };
+        if acks == Acks::None {
+            return Committed::Now;
+        }
+        let when = self.answer_when(acks);
         let Some(lane) = &mut self.lane else { return Committed::Now };
         // A client that repeats itself faster than it waits must not pile up.
         lane.forwarder.ledger.forget_waiters(lane_offset, |sender| sender.is_closed());

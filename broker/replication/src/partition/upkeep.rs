@@ -3,20 +3,16 @@
 
 use std::sync::atomic::Ordering;
 
-use ottla_model::batch::Batches;
 use ottla_model::error::{ErrorCode, KafkaError};
-use ottla_model::ids::RECEIPT_OFFSET_BASE;
-use ottla_storage::{Deleted, Rewritten, Slice, StorageError};
+use ottla_storage::{Deleted, Rewritten, Slice, StorageError, sync_dir};
 
 use super::Partition;
 use crate::commit::CommitSender;
 use crate::error::storage_error;
 use crate::failpoint;
-use crate::lane::entry::Entry;
 use crate::lane::forwarder::{BuiltPart, Effect, Forwarder, ForwarderStats};
 use crate::lane::ledger::ProducerKey;
 use crate::lane::position::Position;
-use crate::lane::receipt::Receipt;
 use crate::lane::rewrite::Rewrite;
 
 /// What a tick did.
@@ -32,6 +28,8 @@ pub struct Upkeep {
 pub struct LaneStatus {
     pub start_offset: i64,
     pub end_offset: i64,
+    /// Everything below it is known to be on the disk.
+    pub flushed_offset: i64,
     /// Bytes of the lane's segments.
     pub size_bytes: u64,
     /// Bytes and batches that are not resolved, or lie behind one that is not.
@@ -65,7 +63,7 @@ impl Partition {
                 .expire(now_ms, expiration_ms, |producer_id| ledger.is_busy(ProducerKey::Id(producer_id)));
             lane.log.remove_deleted(now_ms)?;
         }
-        let flush_due = state.log.flush_due(now_ms);
+        let flush_due = state.flush_due(now_ms);
         let flush_wanted = self.flush_wanted.swap(false, Ordering::Relaxed) || flush_due;
         Ok(Upkeep { deleted, flush_wanted })
     }
@@ -90,7 +88,7 @@ impl Partition {
 
     /// Whether a flush is due, by `flush.messages`, `flush.ms` or what a segment's end asked for.
     pub fn flush_due(&self, now_ms: i64) -> bool {
-        self.flush_wanted.swap(false, Ordering::Relaxed) || self.state.lock().log.flush_due(now_ms)
+        self.flush_wanted.swap(false, Ordering::Relaxed) || self.state.lock().flush_due(now_ms)
     }
 
     /// Makes everything appended so far durable, and answers what waited for it. Blocks for as long as the disk
@@ -99,21 +97,63 @@ impl Partition {
     /// # Errors
     /// Those of the disk; the log is offline then, and whoever waits is told.
     pub fn flush(&self, now_ms: i64) -> Result<(), StorageError> {
+        // The log first: an entry of the lane is worth nothing without the log's end that it names.
+        let of_log = self.flush_log(now_ms);
+        let of_lane = self.flush_lane(now_ms);
+        let mut state = self.state.lock();
+        if of_log.is_err() {
+            state.commits.fail(ErrorCode::KafkaStorageError);
+        }
+        let waiting = match &mut state.lane {
+            Some(lane) if of_lane.is_err() => lane.forwarder.ledger.take_waiters(),
+            _ => Vec::new(),
+        };
+        state.release_commits();
+        let has_lane = state.lane.is_some();
+        drop(state);
+        for sender in waiting {
+            let _ = sender.send(Err(ErrorCode::KafkaStorageError));
+        }
+        if has_lane {
+            self.lane_wake.notify_one();
+        }
+        of_log.and(of_lane)
+    }
+
+    fn flush_log(&self, now_ms: i64) -> Result<(), StorageError> {
         let task = self.state.lock().log.prepare_flush()?;
         let result = task.run();
         let mut state = self.state.lock();
         match result {
-            Ok(flushed) => {
-                state.log.complete_flush(flushed, now_ms);
-                state.release_commits();
-                Ok(())
+            Ok(flushed) => state.log.complete_flush(flushed, now_ms),
+            Err(ref error) => state.log.flush_failed(error),
+        }
+        result.map(drop)
+    }
+
+    fn flush_lane(&self, now_ms: i64) -> Result<(), StorageError> {
+        let mut state = self.state.lock();
+        let Some(lane) = state.lane.as_mut().filter(|lane| lane.log.unflushed() > 0) else { return Ok(()) };
+        let task = lane.log.prepare_flush()?;
+        let name_unsynced = lane.name_unsynced;
+        drop(state);
+        let result = task.run().and_then(|flushed| {
+            if name_unsynced {
+                sync_dir(&self.dir)?;
             }
-            Err(error) => {
-                state.log.flush_failed(&error);
-                state.commits.fail(ErrorCode::KafkaStorageError);
-                Err(error)
+            Ok(flushed)
+        });
+        let mut state = self.state.lock();
+        if let Some(lane) = &mut state.lane {
+            match &result {
+                Ok(flushed) => {
+                    lane.name_unsynced = false;
+                    lane.log.complete_flush(*flushed, now_ms);
+                }
+                Err(error) => lane.log.flush_failed(error),
             }
         }
+        result.map(drop)
     }
 
     /// Flushes until nothing waits for a flush. What came meanwhile is taken along, so many appends share one sync.
@@ -123,8 +163,7 @@ impl Partition {
             loop {
                 let result = me.flush(now_ms);
                 let mut state = me.state.lock();
-                let is_behind = state.flush_before_answer > state.log.recovery_point();
-                if result.is_err() || !is_behind || state.closed {
+                if result.is_err() || !state.is_flush_behind() || state.closed {
                     state.flushing = false;
                     break;
                 }
@@ -170,56 +209,12 @@ impl Partition {
         state.lane.as_ref().map(|lane| LaneStatus {
             start_offset: lane.log.start_offset(),
             end_offset: lane.log.end_offset(),
+            flushed_offset: lane.log.recovery_point(),
             size_bytes: lane.log.size_bytes(),
             unresolved_bytes: lane.forwarder.ledger.owed_bytes(),
             unresolved_batches: lane.forwarder.ledger.owed_entries() as u64,
             forwarder: lane.forwarder.stats(),
         })
-    }
-
-    /// What a receipt, an offset of 2^48 or more, stands for; `None` if the lane does not hold it (any more).
-    ///
-    /// # Errors
-    /// KAFKA_STORAGE_ERROR.
-    pub fn resolve_receipt(&self, receipt: i64) -> Result<Option<Receipt>, KafkaError> {
-        let Some(offset) = receipt.checked_sub(RECEIPT_OFFSET_BASE).filter(|offset| *offset >= 0) else {
-            return Ok(None);
-        };
-        let slice = {
-            let state = self.state.lock();
-            let Some(lane) = &state.lane else { return Ok(None) };
-            if offset < lane.log.start_offset() || offset >= lane.log.end_offset() {
-                return Ok(None);
-            }
-            lane.log.read(offset, 1, lane.log.end_offset(), true).map_err(|error| storage_error(&error))?
-        };
-        let mut bytes = Vec::new();
-        slice.read_into(&mut bytes).map_err(|error| {
-            KafkaError::new(ErrorCode::KafkaStorageError, format!("the lane cannot be read: {error}"))
-        })?;
-        let Some(Ok((outer, batch))) = Batches::new(&bytes).next() else { return Ok(None) };
-        let Ok(Entry::Batch(entry)) = Entry::decode(outer, batch) else { return Ok(None) };
-        if offset < outer.base_offset {
-            // The entry was resolved, and its segment rewritten without it.
-            return Ok(None);
-        }
-        let record_index = (offset - outer.base_offset) as u32;
-        let destinations = entry.head.decision.destinations;
-        let Some(partition) = destinations.destination_of(record_index) else { return Ok(None) };
-        let is_unresolved = {
-            let state = self.state.lock();
-            state.lane.as_ref().is_some_and(|lane| lane.forwarder.ledger.is_unresolved(outer.base_offset))
-        };
-        Ok(Some(Receipt {
-            partition,
-            record_index,
-            lane_offset: outer.base_offset,
-            destinations,
-            rule: entry.head.decision.rule,
-            producer_id: entry.inner.producer_id,
-            base_sequence: entry.inner.base_sequence,
-            is_resolved: !is_unresolved,
-        }))
     }
 
     pub(crate) fn next_effect(&self) -> Option<Effect> {
@@ -271,7 +266,7 @@ impl Partition {
             if moved {
                 state.advance_watermark();
             }
-            let watermark = state.replicas.watermarks().lane_end;
+            let watermark = state.lane_commit_point();
             state.lane.as_mut().map_or(Ok(None), |lane| lane.take_rewrite(watermark))
         });
         result.unwrap_or_else(|error| {
@@ -300,7 +295,7 @@ impl Partition {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let (leader_epoch, closed) = (state.leader_epoch, state.closed);
-        let watermark = state.replicas.watermarks().lane_end;
+        let watermark = state.lane_commit_point();
         let Some(lane) = state.lane.as_mut().filter(|_| !closed) else { return };
         // Times in a lane are the broker's; the newest entry's is young enough for expiry and trash.
         let now_ms = lane.last_append_ms;

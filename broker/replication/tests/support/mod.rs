@@ -27,6 +27,8 @@ pub struct Topic {
     away: Mutex<Vec<i32>>,
     /// Without it, lanes only fill.
     forwards: bool,
+    /// For each forward the end of its last entry, and up to where the lane was on the disk then.
+    forwarded: Mutex<Vec<(i64, i64)>>,
     me: Weak<Topic>,
 }
 
@@ -46,6 +48,9 @@ impl Destinations for Topic {
         partition: i32,
         request: ForwardRequest,
     ) -> Answering<ForwardAnswer> {
+        let lane = self.reach(request.ingress).and_then(|ingress| ingress.lane_status());
+        let flushed = lane.map_or(0, |lane| lane.flushed_offset);
+        self.forwarded.lock().push((request.position.offset, flushed));
         let answer = match self.reach(partition) {
             Some(partition) => partition.forward(&request, NOW_MS),
             None => ForwardAnswer::Refused("away".to_owned()),
@@ -78,6 +83,7 @@ impl Topic {
             partitions: Mutex::default(),
             away: Mutex::default(),
             forwards,
+            forwarded: Mutex::default(),
             me: Weak::clone(me),
         });
         let mut recoveries = Vec::new();
@@ -108,6 +114,11 @@ impl Topic {
 
     pub fn partition(&self, index: i32) -> Arc<Partition> {
         Arc::clone(&self.partitions.lock()[&index])
+    }
+
+    /// End of the last entry of each forward, and up to where the lane was on the disk then.
+    pub fn forwarded(&self) -> Vec<(i64, i64)> {
+        self.forwarded.lock().clone()
     }
 
     /// Makes a destination unreachable, or reachable again.

@@ -1,10 +1,12 @@
 //! `/v1/topics/{topic}/…`: what partitions a topic, where a key would go, and where the records behind a receipt are.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{ConnectInfo, Path, Query, State};
+use ottla_model::error::{ErrorCode, KafkaError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -95,6 +97,19 @@ pub(super) async fn whereabouts(
 ) -> Result<Json<Value>, Failure> {
     let Path(topic) = path?;
     let Query(Receipt { partition, offset }) = query?;
-    let found = admin.plugins.whereabouts(&topic, partition, offset)?;
-    Ok(Json(json!({ "topic": topic, "partition": partition, "offset": offset, "parts": found.parts })))
+    let (plugins, name) = (Arc::clone(&admin.plugins), topic.clone());
+    let work = move || plugins.whereabouts(&name, partition, offset);
+    let found = tokio::task::spawn_blocking(work).await.map_err(|error| {
+        KafkaError::new(ErrorCode::UnknownServerError, format!("the search was interrupted: {error}"))
+    })??;
+    Ok(Json(json!({
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "record": found.record,
+        "parts": found.parts,
+        "rule": found.rule,
+        "plugin": found.plugin,
+        "config": found.config,
+    })))
 }

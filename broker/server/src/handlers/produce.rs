@@ -153,6 +153,11 @@ async fn append(
     };
     let enqueued = partition.append(&batch, decision, acks, broker.clock.now_ms())?;
     let records = &broker.metrics.records;
+    if enqueued.is_duplicate {
+        // Its original came while the plugin was asked.
+        records.produce_duplicates.add(1);
+        return Ok(enqueued);
+    }
     records.produced_batches.add(1);
     records.produced_records.add(u64::from(batch.header.record_count.unsigned_abs()));
     records.produced_bytes.add(batch.bytes.len() as u64);

@@ -48,8 +48,15 @@ pub struct SwitchedTo {
 /// Where the records behind a receipt (an offset that a producer got for a moved batch) went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Whereabouts {
-    /// In batch order.
+    /// The record's index in the batch.
+    pub record: u32,
+    /// The whole batch, in its order.
     pub parts: Vec<Part>,
+    /// The rule that decided, as the lane recorded it; zeros if no plugin decided.
+    pub rule: String,
+    /// The plugin and config behind the rule, as far as switches are remembered.
+    pub plugin: Option<SwitchedTo>,
+    pub config: Option<String>,
 }
 
 /// A run of records of one batch that went to one partition.
@@ -57,8 +64,21 @@ pub struct Whereabouts {
 pub struct Part {
     pub records: u32,
     pub partition: i32,
-    /// The offset of the run's first record there, if that is still known.
+    /// The offset of the run's first record there; the others follow. `None` unless it is stored, and known where.
     pub offset: Option<i64>,
+    pub state: PartState,
+}
+
+/// How far a part has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartState {
+    /// In the lane, not at its destination yet.
+    UnderWay,
+    Stored,
+    /// It reached its destination. At which offset is not known any more: the records were deleted there, or the lane
+    /// does not hold what came with them.
+    Unknown,
 }
 
 /// The rest of the broker.
@@ -101,7 +121,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// The end of each partition's log, by partition.
     fn log_ends(&self, topic: &str) -> Vec<i64>;
 
-    /// Resolves a receipt.
+    /// Resolves a receipt. Blocks while logs are searched.
     fn whereabouts(&self, topic: &str, partition: i32, offset: i64) -> Result<Whereabouts, KafkaError>;
 
     /// What the configs allow plugins; none where they say nothing.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Plugins;
-use super::cluster::{Cluster, Part, Switch, TopicView, Whereabouts};
+use super::cluster::{Cluster, Part, PartState, Switch, TopicView, Whereabouts};
 use super::version::Registered;
 
 #[derive(Default)]
@@ -148,7 +148,8 @@ impl Cluster for Memory {
         if self.topic(topic).is_none() || offset < 1 << 48 {
             return Err(KafkaError::new(ErrorCode::OffsetOutOfRange, "it is an ordinary offset"));
         }
-        Ok(Whereabouts { parts: vec![Part { records: 3, partition: 7, offset: None }] })
+        let part = Part { records: 3, partition: 7, offset: None, state: PartState::UnderWay };
+        Ok(Whereabouts { record: 0, parts: vec![part], rule: "0".repeat(64), plugin: None, config: None })
     }
 
     fn limits(&self) -> Option<Limits> {

@@ -133,7 +133,7 @@ impl Plugins {
         self.cluster.alter(topic, changes, by).await
     }
 
-    /// Where the records behind a receipt went.
+    /// Where the records behind a receipt went. Blocks while logs are searched.
     pub fn whereabouts(&self, topic: &str, partition: i32, offset: i64) -> Result<Whereabouts, KafkaError> {
         self.cluster.whereabouts(topic, partition, offset)
     }

@@ -13,7 +13,7 @@ use crate::wire::{Reader, Truncated};
 const MAGIC: u32 = 0x4f74_7053;
 const VERSION: i16 = 0;
 const CHECKED_START: usize = 10;
-/// A file beyond this is not one of ours: `PRODUCERS_MAX` entries with full windows need a third of it.
+/// A file beyond this is not one of ours: twice `PRODUCERS_MAX` entries with full windows need a third of it.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// Writes the states as of their end offset into `dir`.

@@ -136,10 +136,25 @@ fn the_number_of_producers_is_bounded() {
     let mut states = ProducerStates::default();
     for producer_id in 0..=PRODUCERS_MAX as i64 {
         states.record(&header(producer_id, 0, 0, 1, producer_id), producer_id);
+        states.bound(|producer_id| producer_id == 1);
     }
     assert!(states.len() <= PRODUCERS_MAX);
     assert!(states.get(0).is_none(), "the one that was silent for longest is forgotten");
-    assert!(states.get(PRODUCERS_MAX as i64).is_some());
+    assert!(states.get(1).is_some(), "unless it is needed");
+    assert!(states.get(2).is_none() && states.get(PRODUCERS_MAX as i64).is_some());
+}
+
+#[test]
+fn the_number_of_producers_is_bounded_also_where_nobody_asks_or_all_are_needed() {
+    let mut states = ProducerStates::default();
+    for producer_id in 0..=PRODUCERS_UNBOUNDED_MAX as i64 {
+        states.record(&header(producer_id, 0, 0, 1, producer_id), producer_id);
+    }
+    assert!(states.len() <= PRODUCERS_UNBOUNDED_MAX && states.get(0).is_none());
+    let before = states.len();
+    states.bound(|_| true);
+    assert_eq!(states.len(), before);
+    states.bound(|_| panic!("nothing has changed since the last look"));
 }
 
 #[test]
