@@ -7,6 +7,9 @@ pub enum Partitioning {
     /// By Java's hash of the key; records without a key go on in turn, a batch at a time.
     #[default]
     Keyed,
+    /// Anywhere but where Java's hash puts the key, the same place for the same key: as a client with another hash, but
+    /// that a topic whose partitioner is Java's hash has to move every record.
+    Misplaced,
     /// In turn, record by record, whatever the key.
     RoundRobin,
     /// All into this one.
@@ -31,7 +34,12 @@ impl Chooser {
         let chosen = match (self.partitioning, key) {
             (Partitioning::Explicit(partition), _) => return partition,
             (Partitioning::Keyed, Some(key)) => murmur2::partition_of(key, self.partitions),
-            (Partitioning::Keyed, None) => self.turn % self.partitions,
+            (Partitioning::Misplaced, Some(key)) => {
+                let others = self.partitions.saturating_sub(1).max(1);
+                let away = 1 + murmur2::murmur2(key).rotate_left(16) % others;
+                (murmur2::partition_of(key, self.partitions) + away) % self.partitions
+            }
+            (Partitioning::Keyed | Partitioning::Misplaced, None) => self.turn % self.partitions,
             (Partitioning::RoundRobin, _) => {
                 self.turn = self.turn.wrapping_add(1);
                 self.turn % self.partitions
@@ -42,7 +50,7 @@ impl Chooser {
 
     /// A batch without keys went: the next one goes elsewhere.
     pub fn batch_sent(&mut self) {
-        if self.partitioning == Partitioning::Keyed {
+        if matches!(self.partitioning, Partitioning::Keyed | Partitioning::Misplaced) {
             self.turn = self.turn.wrapping_add(1);
         }
     }
@@ -58,6 +66,22 @@ mod tests {
         let expected = murmur2::partition_of(b"foobar", 10) as i32;
         assert_eq!(chooser.choose(Some(b"foobar")), expected);
         assert_eq!(chooser.choose(Some(b"foobar")), expected);
+    }
+
+    #[test]
+    fn misplaced_keys_go_everywhere_but_there() {
+        let (mut right, mut wrong) =
+            (Chooser::new(Partitioning::Keyed, 5, 0), Chooser::new(Partitioning::Misplaced, 5, 0));
+        let mut from_first = std::collections::BTreeSet::new();
+        for number in 0..500u32 {
+            let key = number.to_be_bytes();
+            let (right, chosen) = (right.choose(Some(&key)), wrong.choose(Some(&key)));
+            assert!(chosen != right && (0..5).contains(&chosen), "{chosen}");
+            if right == 0 {
+                from_first.insert(chosen);
+            }
+        }
+        assert_eq!(Vec::from_iter(from_first), [1, 2, 3, 4]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::produce::AcksArg;
 use anyhow::{Context, bail};
 use clap::Args;
 use hdrhistogram::Histogram;
-use ottla_client::{Acks, Admin, Delivered, NewTopic, Producer, ProducerOptions, Record};
+use ottla_client::{Acks, Admin, Delivered, NewTopic, Partitioning, Producer, ProducerOptions, Record};
 use ottla_model::batch::Compression;
 use ottla_model::clock::{Clock, SystemClock};
 use ottla_model::error::ErrorCode;
@@ -46,6 +46,9 @@ pub struct Produce {
     /// Distinct keys; 0 writes null keys
     #[arg(long, default_value_t = 100_000)]
     keys: u32,
+    /// Name any partition but the one that Java's hash names: a topic with key-hash then moves every record
+    #[arg(long)]
+    misplace: bool,
     /// Records per second, all connections together; full speed without it
     #[arg(long)]
     rate: Option<u64>,
@@ -181,6 +184,7 @@ impl Produce {
             acks,
             idempotent: acks == Acks::All && !self.no_idempotence,
             compression: self.compression,
+            partitioning: if self.misplace { Partitioning::Misplaced } else { Partitioning::Keyed },
             batch_bytes: self.batch_bytes,
             turn: connection,
             ..ProducerOptions::default()
