@@ -6,8 +6,8 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use ottla_model::batch::{
-    Compression, HEADER_BYTES, Header, Limit, Records, Summary, TimestampType, compress, records_area,
-    summarize, validate,
+    Compression, HEADER_BYTES, Header, Limit, Records, Summary, TimestampType, compress, crc, records_area,
+    replace_crc, summarize, validate,
 };
 use ottla_model::error::ErrorCode;
 use ottla_model::ids::NO_TIMESTAMP;
@@ -192,10 +192,9 @@ fn finish(batch: &ClientBatch, config: &PartitionConfig, now_ms: i64, summary: &
     let header = if header == batch.header {
         header
     } else {
-        let old = crc32c::crc32c(&batch.header.to_bytes()[CRC_COVERS_FROM..]);
-        let crc_of_body = crc32c::crc32c_combine(old, batch.header.crc, body.len());
-        let new = crc32c::crc32c(&header.to_bytes()[CRC_COVERS_FROM..]);
-        Header { crc: crc32c::crc32c_combine(new, crc_of_body, body.len()), ..header }
+        let crc_of = |header: &Header| crc(&[&header.to_bytes()[CRC_COVERS_FROM..]]);
+        let crc = replace_crc(batch.header.crc, crc_of(&batch.header), crc_of(&header), body.len());
+        Header { crc, ..header }
     };
     Prepared { header, body, log_append_time_ms, client_crc: batch.header.crc }
 }
@@ -242,7 +241,6 @@ fn recompressed(
     let (mut header, log_append_time_ms) = timestamped(batch.header, config, now_ms, summary);
     header.attributes = header.attributes.with_compression(codec);
     header.batch_length = (size - 12) as i32;
-    let crc = crc32c::crc32c(&header.to_bytes()[CRC_COVERS_FROM..]);
-    header.crc = crc32c::crc32c_append(crc, &body);
+    header.crc = crc(&[&header.to_bytes()[CRC_COVERS_FROM..], &body]);
     Ok(Prepared { header, body, log_append_time_ms, client_crc: batch.header.crc })
 }

@@ -6,13 +6,8 @@ use super::attributes::{Attributes, Compression, TimestampType};
 use super::compression::{Limit, decompress};
 use super::fault::BatchError;
 use super::header::{HEADER_BYTES, Header, field};
-use super::records::Records;
+use super::records::{Record, Records};
 use crate::bounds::RECORD_BYTES_MIN;
-
-/// CRC32C of the slices as if they stood together.
-pub fn crc(parts: &[&[u8]]) -> u32 {
-    parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part))
-}
 
 /// Compares a whole batch with its CRC, which covers everything from the attributes on.
 ///
@@ -113,6 +108,19 @@ pub struct Summary {
 /// # Errors
 /// `Record` and `CountMismatch`.
 pub fn summarize(header: &Header, area: &[u8]) -> Result<Summary, BatchError> {
+    summarize_with(header, area, |_| {})
+}
+
+/// As [`summarize`], and shows each record to `look` on the way, before it is known whether all of them are sound.
+///
+/// # Errors
+/// `Record` and `CountMismatch`.
+#[inline]
+pub fn summarize_with<'a>(
+    header: &Header,
+    area: &'a [u8],
+    mut look: impl FnMut(&Record<'a>),
+) -> Result<Summary, BatchError> {
     let mut summary = Summary {
         count: 0,
         min_timestamp: i64::MAX,
@@ -134,6 +142,7 @@ pub fn summarize(header: &Header, area: &[u8]) -> Result<Summary, BatchError> {
         }
         summary.dense &= record.offset_delta as u32 == summary.count;
         summary.count += 1;
+        look(&record);
     }
     Ok(summary)
 }

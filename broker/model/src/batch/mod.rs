@@ -11,6 +11,7 @@ mod batches;
 mod builder;
 mod checks;
 pub mod compression;
+mod crc;
 mod fault;
 mod fingerprint;
 mod header;
@@ -20,8 +21,11 @@ mod varint;
 pub use attributes::{Attributes, Compression, TimestampType};
 pub use batches::Batches;
 pub use builder::{Builder, Producer};
-pub use checks::{Summary, check_crc, crc, patch, records_area, set_log_append_time, summarize, validate};
+pub use checks::{
+    Summary, check_crc, patch, records_area, set_log_append_time, summarize, summarize_with, validate,
+};
 pub use compression::{Limit, compress, decompress};
+pub use crc::{combine_crc, crc, replace_crc};
 pub use fault::BatchError;
 pub use fingerprint::fingerprint;
 pub use header::{HEADER_BYTES, Header, LENGTH_PREFIX_BYTES, MAGIC};

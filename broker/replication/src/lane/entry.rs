@@ -3,7 +3,7 @@
 //! `topic where` decode it. The outer batch spans as many offsets as the client's batch has records, so a lane
 //! offset names a record, and it bears no producer fields: producers are known from the batch inside.
 
-use ottla_model::batch::{Attributes, HEADER_BYTES, Header};
+use ottla_model::batch::{Attributes, HEADER_BYTES, Header, combine_crc};
 use thiserror::Error;
 
 use super::checkpoint::Checkpoint;
@@ -89,7 +89,7 @@ pub fn encode(
     let mut crc = crc_of_header(&header);
     crc = crc32c::crc32c_append(crc, &prefix);
     crc = crc32c::crc32c_append(crc, &inner_header[..CRC_COVERS_FROM]);
-    crc = crc32c::crc32c_combine(crc, inner.crc, batch_bytes - CRC_COVERS_FROM);
+    crc = combine_crc(crc, inner.crc, batch_bytes - CRC_COVERS_FROM);
     header.crc = crc32c::crc32c_append(crc, &NO_RECORD_HEADERS);
     Encoded { header, prefix, suffix: NO_RECORD_HEADERS }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ottla_model::batch::{
-    BatchError, Batches, Builder, HEADER_BYTES, Header, Limit, Producer, Record, Records, TimestampType,
-    records_area,
+    BatchError, Batches, Builder, HEADER_BYTES, Header, Limit, Producer, Record, Records, TimestampType, crc,
+    records_area, replace_crc,
 };
 use thiserror::Error;
 
@@ -126,16 +126,14 @@ impl PassBuilder {
         self.close(destination)?;
         let body = entries.slice_ref(&entry.batch[HEADER_BYTES..]);
         let fields = encode(self.ingress, position)?;
-        let old = crc32c::crc32c(&entry.inner.to_bytes()[CRC_COVERS_FROM..]);
-        let crc_of_body = crc32c::crc32c_combine(old, entry.inner.crc, body.len());
         let mut header = Header {
             producer_id: fields.producer_id,
             producer_epoch: fields.producer_epoch,
             base_sequence: fields.base_sequence,
             ..entry.inner
         };
-        let new = crc32c::crc32c(&header.to_bytes()[CRC_COVERS_FROM..]);
-        header.crc = crc32c::crc32c_combine(new, crc_of_body, body.len());
+        let crc_of = |header: &Header| crc(&[&header.to_bytes()[CRC_COVERS_FROM..]]);
+        header.crc = replace_crc(entry.inner.crc, crc_of(&entry.inner), crc_of(&header), body.len());
         self.emit(destination, position, header, body);
         Ok(())
     }

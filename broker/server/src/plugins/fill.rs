@@ -3,7 +3,7 @@
 //!
 //! Invariant: the columns have one entry per record of the header's count, or the batch is refused.
 
-use ottla_model::batch::{Header, Limit, Records, Summary, records_area, summarize};
+use ottla_model::batch::{Header, Limit, Summary, records_area, summarize_with};
 use ottla_model::error::ErrorCode;
 use ottla_plugin_host::{Columns, Fields};
 use ottla_replication::AppendError;
@@ -30,19 +30,14 @@ pub(super) fn fill(
         return Ok(None);
     }
     let area = records_area(batch, scratch, Limit::default())?;
-    let summary = summarize(header, area)?;
-    let records = Records::new(area, header.record_count)?;
-    if fields == Fields::KEYS {
-        for record in records {
-            columns.push_key(record?.key);
-        }
-        return Ok(Some(summary));
-    }
-    for record in records {
-        let record = record?;
-        let timestamp_ms = header.base_timestamp.wrapping_add(record.timestamp_delta);
-        let headers = record.headers.iter().map(|header| (header.key, header.value));
-        columns.push_record(fields, timestamp_ms, record.key, record.value, headers);
-    }
+    let summary = if fields == Fields::KEYS {
+        summarize_with(header, area, |record| columns.push_key(record.key))?
+    } else {
+        summarize_with(header, area, |record| {
+            let timestamp_ms = header.base_timestamp.wrapping_add(record.timestamp_delta);
+            let headers = record.headers.iter().map(|header| (header.key, header.value));
+            columns.push_record(fields, timestamp_ms, record.key, record.value, headers);
+        })?
+    };
     Ok(Some(summary))
 }
