@@ -24,6 +24,7 @@ mod inspection;
 mod instance;
 mod limits;
 mod log;
+mod pace;
 mod partitioner;
 mod placement;
 mod shared;

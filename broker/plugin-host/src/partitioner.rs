@@ -5,7 +5,7 @@
 //! instance was last told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -17,16 +17,12 @@ use crate::columns::{Columns, View};
 use crate::error::CallError;
 use crate::instance::Instance;
 use crate::limits::Limits;
+use crate::pace::Pace;
 use crate::placement::Placement;
 use crate::shared::Shared;
 use crate::stats::{BreakerState, Stats, StatsSnapshot};
 use crate::template::Template;
 use crate::topic::{Fields, Identity, Kind, Partitions};
-
-/// A call up to this long may run on a network thread.
-const QUICK: Duration = Duration::from_micros(200);
-/// After a longer one, this many quick calls must pass before the plugin counts as quick again.
-const QUICK_AGAIN_CALLS: u32 = 256;
 
 /// An attached plugin. Calls may come from any thread; dropping it ends its instances.
 pub struct Partitioner {
@@ -40,8 +36,7 @@ pub struct Partitioner {
     breaker: Mutex<Breaker>,
     /// False while the breaker has nothing to say, so that healthy plugins do not take its lock.
     troubled: AtomicBool,
-    /// Quick calls to come before the plugin counts as quick.
-    slow_calls_left: AtomicU32,
+    pace: Pace,
     stats: Stats,
 }
 
@@ -75,7 +70,7 @@ impl Partitioner {
             freed: Condvar::new(),
             breaker: Mutex::new(Breaker::new()),
             troubled: AtomicBool::new(false),
-            slow_calls_left: AtomicU32::new(0),
+            pace: Pace::default(),
             stats: Stats::default(),
         }
     }
@@ -103,7 +98,7 @@ impl Partitioner {
 
     /// True if recent calls all ended in microseconds, so that the next may run where others wait for it.
     pub fn is_quick(&self) -> bool {
-        self.slow_calls_left.load(Ordering::Relaxed) == 0 && !self.troubled.load(Ordering::Relaxed)
+        self.pace.is_quick() && !self.troubled.load(Ordering::Relaxed)
     }
 
     /// Asks where the records of a batch go. Blocks for up to twice `ottla.plugin.batch.time.ms` per 65,536 records
@@ -249,12 +244,7 @@ impl Partitioner {
             }
             _ => {}
         }
-        let left = self.slow_calls_left.load(Ordering::Relaxed);
-        if elapsed > QUICK {
-            self.slow_calls_left.store(QUICK_AGAIN_CALLS, Ordering::Relaxed);
-        } else if left > 0 {
-            self.slow_calls_left.store(left - 1, Ordering::Relaxed);
-        }
+        self.pace.took(elapsed);
     }
 
     /// A free instance, else a new one, else the first that comes free within the time of one call.
