@@ -4,7 +4,7 @@
 //! claims or an error. Offset deltas are passed on as they are: Kafka does not check those of uncompressed batches.
 
 use super::fault::BatchError;
-use super::varint::{read_i32, read_i64};
+use super::varint::{read_i32, read_i64, read_short};
 use crate::bounds::{RECORD_BYTES_MIN, RECORD_HEADER_BYTES_MIN};
 
 /// One record, borrowed from its batch.
@@ -39,8 +39,8 @@ pub struct RecordHeader<'a> {
 /// Iterates over the records of an uncompressed records area. After an error it ends.
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
-    area: &'a [u8],
-    at: usize,
+    /// What was not walked yet.
+    left: &'a [u8],
     index: u32,
     count: u32,
 }
@@ -53,19 +53,69 @@ impl<'a> Records<'a> {
     pub fn new(area: &'a [u8], record_count: i32) -> Result<Records<'a>, BatchError> {
         let most = (area.len() / RECORD_BYTES_MIN) as u32;
         match u32::try_from(record_count) {
-            Ok(count) if count <= most => Ok(Records { area, at: 0, index: 0, count }),
+            Ok(count) if count <= most => Ok(Records { left: area, index: 0, count }),
             claimed => Err(BatchError::CountMismatch { claimed: claimed.unwrap_or(0), found: most }),
         }
     }
 
+    /// Reads a record without headers whose lengths and deltas take at most two bytes each, which nearly all are. None
+    /// for any other and for any fault, and then nothing was read.
     #[inline(always)]
-    fn read(&mut self) -> Result<Record<'a>, &'static str> {
+    fn read_common(&mut self) -> Option<Record<'a>> {
+        let (length, rest) = read_short(self.left)?;
+        let (bytes, left) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        let (&attributes, rest) = bytes.split_first()?;
+        let (timestamp_delta, rest) = read_short(rest)?;
+        let (offset_delta, body) = read_short(rest)?;
+        let (key, rest) = read_short_bytes(body)?;
+        let (value, rest) = read_short_bytes(rest)?;
+        if rest != [0] {
+            return None;
+        }
+        self.left = left;
+        let headers = Headers { count: 0, bytes: &[] };
+        let (attributes, timestamp_delta) = (attributes as i8, i64::from(timestamp_delta));
+        Some(Record { attributes, timestamp_delta, offset_delta, key, value, headers, body })
+    }
+
+    /// The next record of any kind, the end, or the fault.
+    #[inline(never)]
+    fn next_any(&mut self) -> Option<Result<Record<'a>, BatchError>> {
+        if self.index == self.count {
+            if self.left.is_empty() {
+                return None;
+            }
+            // Ends the iteration: bytes are left, so there are more records than the header says.
+            self.left = &[];
+            return Some(Err(BatchError::CountMismatch { claimed: self.count, found: self.count + 1 }));
+        }
+        if self.left.is_empty() {
+            let error = BatchError::CountMismatch { claimed: self.count, found: self.index };
+            self.index = self.count;
+            return Some(Err(error));
+        }
+        let record = self.index;
+        match self.read_any() {
+            Ok(read) => {
+                self.index += 1;
+                Some(Ok(read))
+            }
+            Err(what) => {
+                self.index = self.count;
+                self.left = &[];
+                Some(Err(BatchError::Record { record, what }))
+            }
+        }
+    }
+
+    fn read_any(&mut self) -> Result<Record<'a>, &'static str> {
         const CUT: &str = "it is cut off, or one of its numbers is too wide";
-        let length = read_i32(self.area, &mut self.at).ok_or(CUT)?;
+        let mut at = 0;
+        let length = read_i32(self.left, &mut at).ok_or(CUT)?;
         let length = usize::try_from(length).map_err(|_| "its length is negative")?;
-        let rest = self.area.get(self.at..).ok_or(CUT)?;
-        let bytes = rest.get(..length).ok_or("its length exceeds the batch")?;
-        self.at += length;
+        let rest = self.left.get(at..).ok_or(CUT)?;
+        let (bytes, left) = rest.split_at_checked(length).ok_or("its length exceeds the batch")?;
+        self.left = left;
 
         let attributes = *bytes.first().ok_or(CUT)? as i8;
         let mut at = 1;
@@ -91,39 +141,31 @@ impl<'a> Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, BatchError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.index == self.count {
-            if self.at == self.area.len() {
-                return None;
-            }
-            // Ends the iteration: bytes are left, so there are more records than the header says.
-            self.at = self.area.len();
-            return Some(Err(BatchError::CountMismatch { claimed: self.count, found: self.count + 1 }));
+        if self.index < self.count
+            && let Some(record) = self.read_common()
+        {
+            self.index += 1;
+            return Some(Ok(record));
         }
-        if self.at == self.area.len() {
-            let error = BatchError::CountMismatch { claimed: self.count, found: self.index };
-            self.index = self.count;
-            return Some(Err(error));
-        }
-        let record = self.index;
-        match self.read() {
-            Ok(read) => {
-                self.index += 1;
-                Some(Ok(read))
-            }
-            Err(what) => {
-                self.index = self.count;
-                self.at = self.area.len();
-                Some(Err(BatchError::Record { record, what }))
-            }
-        }
+        self.next_any()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         // An error may come earlier, and one more item if bytes are left at the end.
         let left = (self.count - self.index) as usize;
         (0, Some(left + 1))
+    }
+}
+
+/// Bytes whose length takes at most two bytes, or null, and what follows them.
+#[inline(always)]
+fn read_short_bytes(from: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
+    let (length, rest) = read_short(from)?;
+    match usize::try_from(length) {
+        Ok(length) => rest.split_at_checked(length).map(|(taken, rest)| (Some(taken), rest)),
+        Err(_) => (length == -1).then_some((None, rest)),
     }
 }
 

@@ -4,6 +4,19 @@
 /// Bytes that the longest varint of 64 bits takes.
 pub const VARLONG_BYTES_MAX: usize = 10;
 
+/// Reads a number of one or two bytes, and returns what follows it; none for a longer one, or where it is cut off.
+#[inline(always)]
+pub fn read_short(from: &[u8]) -> Option<(i32, &[u8])> {
+    let (&first, rest) = from.split_first()?;
+    let (raw, rest) = if first < 0x80 {
+        (u32::from(first), rest)
+    } else {
+        let (&second, rest) = rest.split_first().filter(|(second, _)| **second < 0x80)?;
+        (u32::from(first & 0x7f) | u32::from(second) << 7, rest)
+    };
+    Some(((raw >> 1) as i32 ^ -((raw & 1) as i32), rest))
+}
+
 /// Reads an i32 and moves `at` behind it; none where it is cut off or wider than 32 bits.
 #[inline(always)]
 pub fn read_i32(bytes: &[u8], at: &mut usize) -> Option<i32> {
@@ -125,6 +138,8 @@ mod tests {
             let mut at = 0;
             let narrow = read_i32(&bytes, &mut at);
             prop_assert_eq!(narrow, i32::try_from(value).ok());
+            let short = read_short(&bytes).map(|(value, rest)| (i64::from(value), rest.len()));
+            prop_assert_eq!(short, (bytes.len() <= 2).then_some((value, 0)));
             for cut in 0..bytes.len() {
                 prop_assert_eq!(read_i64(&bytes[..cut], &mut 0), None);
                 prop_assert_eq!(read_i32(&bytes[..cut], &mut 0), None);
