@@ -11,7 +11,8 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ProduceRequest, TopicName,
+    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
+    ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use ottla_model::batch::{Batches, Builder, Compression, Limit, Producer, Records, records_area};
@@ -153,6 +154,62 @@ async fn a_long_poll_is_woken_by_the_append() -> Result<()> {
     // Far below the wait that the reader asked for: only the append can have woken it.
     let data = tokio::time::timeout(Duration::from_secs(20), waiting).await???;
     assert_eq!(records(&data)?.len(), 1);
+    Ok(())
+}
+
+/// Records that lie in files are sent by the kernel while the client reads; meanwhile their topic may go.
+#[tokio::test]
+async fn an_answer_on_its_way_outlives_its_topic() -> Result<()> {
+    const BATCHES: usize = 24;
+    let broker = Process::start(&[])?;
+    let mut admin = broker.connect().await?;
+    assert_eq!(create(&mut admin, "leaving", 2, &[("file.delete.delay.ms", "0")]).await?, 0);
+    let value = "v".repeat(900_000);
+    for number in 0..BATCHES {
+        let records = batch(&[(&number.to_string(), &value)], None)?;
+        assert_eq!(produce(&mut admin, "leaving", (number % 2) as i32, records, -1).await?.error_code, 0);
+    }
+    assert_eq!(
+        produce(&mut admin, "leaving", 1, batch(&[("last", "small")], None)?, -1).await?.error_code,
+        0
+    );
+
+    let mut reader = broker.connect().await?;
+    let wanted = [0, 1].map(|partition| {
+        FetchPartition::default().with_partition(partition).with_partition_max_bytes(50 << 20)
+    });
+    let topic = FetchTopic::default().with_topic(name("leaving")).with_partitions(wanted.into());
+    let request = FetchRequest::default()
+        .with_min_bytes(1)
+        .with_max_bytes(50 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    let id = reader.send(&request, 12).await?;
+    // The first bytes of the answer are there, so the ranges were chosen.
+    reader.stream().readable().await?;
+    let delete =
+        DeleteTopicsRequest::default().with_topic_names(vec![name("leaving")]).with_timeout_ms(10_000);
+    assert_eq!(admin.call(&delete, 5).await?.responses[0].error_code, 0);
+    let is_there = || -> Result<bool> {
+        let mut names =
+            std::fs::read_dir(broker.data())?.filter_map(Result::ok).map(|entry| entry.file_name());
+        Ok(names.any(|name| name.to_string_lossy().starts_with("leaving")))
+    };
+    while is_there()? {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    let response = reader.receive::<FetchRequest>(id, 12).await?;
+    let mut keys = Vec::new();
+    for partition in &response.responses[0].partitions {
+        for batch in Batches::new(&partition.records.clone().unwrap_or_default()) {
+            ottla_model::batch::check_crc(batch?.1)?;
+        }
+        keys.extend(records(partition)?.into_iter().map(|(_, key, value)| (key, value.len())));
+    }
+    let expected = |odd: usize| (odd..BATCHES).step_by(2).map(|number| (number.to_string(), value.len()));
+    let last = ("last".to_owned(), "small".len());
+    assert_eq!(keys, Vec::from_iter(expected(0).chain(expected(1)).chain([last])));
     Ok(())
 }
 

@@ -30,7 +30,7 @@ macro_rules! with_apis {
             DescribeConfigs 1..=4 => describe_configs, response;
             DescribeProducers 0..=0 => describe_producers, response;
             DescribeTopicPartitions 0..=0 => describe_topic_partitions, response;
-            Fetch 4..=18 => fetch, response;
+            Fetch 4..=18 => fetch, outcome;
             IncrementalAlterConfigs 0..=1 => incremental_alter_configs, response;
             InitProducerId 0..=5 => init_producer_id, response;
             ListOffsets 1..=10 => list_offsets, response;

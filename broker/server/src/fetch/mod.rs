@@ -1,4 +1,5 @@
 //! What a fetch needs beyond its handler: sessions, and the reading of one partition.
 
+pub mod pieces;
 pub mod read;
 pub mod session;

@@ -1,6 +1,7 @@
 //! Reads what a fetch asks for, partition by partition, within the request's bounds. The fetch handler stands
 //! before it, `replication::Partition` behind it. Invariant: the bytes read stay within `max_bytes`, but for the
-//! first batch of a fetch, which is always given whole so that a consumer makes progress (KIP-74).
+//! first batch of a fetch, which is always given whole so that a consumer makes progress (KIP-74). Records of some
+//! size are not read at all: the answer names where they lie, and the connection has the kernel send them.
 
 use std::sync::Arc;
 
@@ -10,12 +11,16 @@ use kafka_protocol::messages::fetch_response::{EpochEndOffset, LeaderIdAndEpoch,
 use ottla_model::batch::{Batches, Compression};
 use ottla_model::error::ErrorCode;
 use ottla_replication::{Isolation, Partition};
+use ottla_storage::Slice;
 
 use crate::broker::Broker;
+use crate::dispatch::FileRange;
 use crate::fetch::session::{Answer, Topic, Wanted};
 
 /// zstd is known to clients from this version on (KIP-110).
 const ZSTD_VERSION: i16 = 10;
+/// Fewer bytes are copied into the answer, which leaves in one piece: a range costs system calls of its own.
+const RANGE_BYTES_MIN: usize = 8 << 10;
 /// A consumer; brokers name their id here.
 const CONSUMER: i32 = -1;
 /// A consumer of a tool that looks at a replica; it reads like any other.
@@ -61,11 +66,13 @@ impl<'a> Reader<'a> {
         };
         let budget = self.request.max_bytes.min(self.broker.config.fetch_bytes_max);
         for one in wanted {
-            let data = self.one(one, budget.saturating_sub(read.bytes), read.bytes == 0, &mut read.marks);
-            let data = data.unwrap_or_else(failed).with_partition_index(one.key.partition);
-            read.bytes += data.records.as_ref().map_or(0, Bytes::len);
+            let found = self.one(one, budget.saturating_sub(read.bytes), read.bytes == 0, &mut read.marks);
+            let (data, range) = found.unwrap_or_else(|code| (failed(code), None));
+            let data = data.with_partition_index(one.key.partition);
             read.urgent |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
-            read.answers.push(Answer { key: one.key.clone(), data });
+            let answer = Answer { key: one.key.clone(), data, range };
+            read.bytes += answer.records_bytes();
+            read.answers.push(answer);
         }
         read
     }
@@ -76,7 +83,7 @@ impl<'a> Reader<'a> {
         budget: usize,
         first: bool,
         marks: &mut Vec<(Arc<Partition>, u64)>,
-    ) -> Result<PartitionData, ErrorCode> {
+    ) -> Result<(PartitionData, Option<FileRange>), ErrorCode> {
         let partition = self.find(wanted)?;
         partition.check_leader_epoch(wanted.current_leader_epoch)?;
         if self.request.replica_id != CONSUMER && self.request.replica_id != DEBUGGING_CONSUMER {
@@ -84,24 +91,49 @@ impl<'a> Reader<'a> {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
         if let Some(diverging) = diverging(&partition, wanted) {
-            return Ok(self.header(&partition).with_diverging_epoch(diverging));
+            return Ok((self.header(&partition).with_diverging_epoch(diverging), None));
         }
         let max_bytes = budget.min(usize::try_from(wanted.max_bytes).unwrap_or(0));
         let info = partition
             .read(wanted.fetch_offset, max_bytes, first, self.isolation())
             .map_err(|error| error.code)?;
-        let records = read_slice(&info.slice).map_err(|error| {
-            tracing::error!(%error, partition = %partition.topic_partition(), "a segment cannot be read");
-            ErrorCode::KafkaStorageError
-        })?;
-        let records = self.known_compressions(records)?;
+        let range = self.range(&info.slice);
+        let records = match range {
+            Some(_) => Bytes::new(),
+            None => self.read_slice(&partition, &info.slice)?,
+        };
         marks.push((partition, info.mark));
-        Ok(PartitionData::default()
+        let data = PartitionData::default()
             .with_high_watermark(info.high_watermark)
             .with_last_stable_offset(info.last_stable)
             .with_log_start_offset(info.log_start)
             .with_aborted_transactions(self.request.read_committed.then(Vec::new))
-            .with_records(Some(records)))
+            .with_records(Some(records));
+        Ok((data, range))
+    }
+
+    /// Records that may leave as they lie in their file: enough of them, for a client that knows every compression.
+    /// The file stays readable while the answer refers to it, whatever becomes of the segment, and below the
+    /// watermark, up to which the slice reaches, nothing is ever cut off and written anew.
+    fn range(&self, slice: &Slice) -> Option<FileRange> {
+        let as_it_lies = slice.len >= RANGE_BYTES_MIN && self.request.version >= ZSTD_VERSION;
+        as_it_lies.then(|| FileRange {
+            file: slice.file.clone(),
+            position: slice.position,
+            length: slice.len,
+        })
+    }
+
+    fn read_slice(&self, partition: &Partition, slice: &Slice) -> Result<Bytes, ErrorCode> {
+        if slice.len == 0 {
+            return Ok(Bytes::new());
+        }
+        let mut records = Vec::with_capacity(slice.len);
+        slice.read_into(&mut records).map_err(|error| {
+            tracing::error!(%error, partition = %partition.topic_partition(), "a segment cannot be read");
+            ErrorCode::KafkaStorageError
+        })?;
+        self.known_compressions(Bytes::from(records))
     }
 
     fn isolation(&self) -> Isolation {
@@ -172,13 +204,4 @@ fn failed(code: ErrorCode) -> PartitionData {
         .with_log_start_offset(-1)
         .with_current_leader(LeaderIdAndEpoch::default().with_leader_id(BrokerId(-1)))
         .with_records(Some(Bytes::new()))
-}
-
-fn read_slice(slice: &ottla_storage::Slice) -> std::io::Result<Bytes> {
-    if slice.len == 0 {
-        return Ok(Bytes::new());
-    }
-    let mut buffer = Vec::with_capacity(slice.len);
-    slice.read_into(&mut buffer)?;
-    Ok(Bytes::from(buffer))
 }

@@ -11,6 +11,8 @@ use ottla_model::error::ErrorCode;
 use ottla_model::ids::TopicId;
 use parking_lot::Mutex;
 
+use crate::dispatch::FileRange;
+
 /// A session used within this time is never evicted for another one (Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
 const EVICTION_MS: i64 = 120_000;
 
@@ -52,11 +54,21 @@ pub struct Wanted {
 pub struct Answer {
     pub key: Key,
     pub data: PartitionData,
+    /// Where the records lie, if `data` does not hold them itself.
+    pub range: Option<FileRange>,
 }
 
 impl Answer {
+    /// Bytes of records.
+    pub fn records_bytes(&self) -> usize {
+        match &self.range {
+            Some(range) => range.length,
+            None => self.data.records.as_ref().map_or(0, |records| records.len()),
+        }
+    }
+
     fn has_records(&self) -> bool {
-        self.data.records.as_ref().is_some_and(|records| !records.is_empty())
+        self.records_bytes() > 0
     }
 }
 
@@ -310,7 +322,7 @@ mod tests {
             .with_partition_index(partition)
             .with_high_watermark(watermark)
             .with_records(Some(bytes::Bytes::from_static(records)));
-        Answer { key: key(name, partition), data }
+        Answer { key: key(name, partition), data, range: None }
     }
 
     fn names(answers: &[Answer]) -> Vec<i32> {

@@ -1,20 +1,22 @@
 //! Fetch: what a consumer reads. `decode -> session -> read -> wait -> answer`; the session stands in
-//! `fetch::session`, the reading of one partition in `fetch::read`. Invariants: nothing at or above a partition's
+//! `fetch::session`, the reading of one partition in `fetch::read`, and `fetch::pieces` encodes an answer whose records
+//! stay in their files. Invariants: nothing at or above a partition's
 //! watermark leaves the broker, and a request that waits is woken by an append, never by polling.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::fetch_request::{FetchRequest, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{ResponseKind, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use ottla_model::error::ErrorCode;
 use ottla_model::ids::TopicId;
 use ottla_replication::FetchWaiter;
 
 use crate::broker::Broker;
-use crate::dispatch::RequestContext;
+use crate::dispatch::{Outcome, RequestContext};
+use crate::fetch::pieces;
 use crate::fetch::read::{Reader, Request};
 use crate::fetch::session::{Answer, Context, Key, Topic, Wanted};
 
@@ -22,7 +24,7 @@ use crate::fetch::session::{Answer, Context, Key, Topic, Wanted};
 const TOPIC_IDS_VERSION: i16 = 13;
 
 /// Answers a Fetch of version 4 to 18. Waits up to `max_wait_ms` for `min_bytes`.
-pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: FetchRequest) -> FetchResponse {
+pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: FetchRequest) -> Outcome {
     let by_id = context.api_version >= TOPIC_IDS_VERSION;
     let now_ms = broker.clock.now_ms();
     let wanted = wanted(broker, &request.topics, by_id);
@@ -31,15 +33,19 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
     let begun = broker.sessions.begin(request.session_id, session_epoch, by_id, wanted, &forgotten, now_ms);
     let session = match begun {
         Ok(session) => session,
-        Err(code) => return FetchResponse::default().with_error_code(code.code()),
+        Err(code) => return ready(FetchResponse::default().with_error_code(code.code())),
     };
     if session.wanted.is_empty() {
         let (id, _) = broker.sessions.finish(session, Vec::new(), now_ms);
-        return FetchResponse::default().with_session_id(id);
+        return ready(FetchResponse::default().with_session_id(id));
     }
     let answers = read_or_wait(broker, context, &request, &session).await;
     let (session_id, answers) = broker.sessions.finish(session, answers, broker.clock.now_ms());
-    respond(session_id, answers)
+    respond(broker, context, session_id, answers)
+}
+
+fn ready(response: FetchResponse) -> Outcome {
+    Outcome::Ready(ResponseKind::Fetch(response))
 }
 
 async fn read_or_wait(
@@ -124,8 +130,29 @@ fn forgotten(topics: &[ForgottenTopic], by_id: bool) -> Vec<Key> {
     all
 }
 
+/// The answer, with its records where some of them stay in their files.
+fn respond(broker: &Broker, context: &RequestContext, session_id: i32, mut answers: Vec<Answer>) -> Outcome {
+    let ranges: Vec<_> = answers.iter_mut().map(|answer| answer.range.take()).collect();
+    let ranges_bytes: usize = ranges.iter().flatten().map(|range| range.length).sum();
+    let response = response(session_id, answers);
+    if ranges_bytes == 0 {
+        return ready(response);
+    }
+    let answer = ResponseKind::Fetch(response);
+    broker.metrics.count_answer(context.api_key as i16, &answer);
+    broker.metrics.records.fetched_bytes.add(ranges_bytes as u64);
+    let ResponseKind::Fetch(response) = answer else { return Outcome::Close };
+    match pieces::encode(context.api_version, response, ranges) {
+        Ok(chunks) => Outcome::Encoded(chunks),
+        Err(error) => {
+            tracing::error!(%error, version = context.api_version, "a fetch cannot be answered");
+            Outcome::Close
+        }
+    }
+}
+
 /// Neighbouring answers of one topic become one entry, in the order in which they were read.
-fn respond(session_id: i32, answers: Vec<Answer>) -> FetchResponse {
+fn response(session_id: i32, answers: Vec<Answer>) -> FetchResponse {
     let mut responses: Vec<(Topic, Vec<PartitionData>)> = Vec::new();
     for answer in answers {
         match responses.last_mut() {
