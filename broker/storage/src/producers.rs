@@ -68,6 +68,10 @@ impl ProducerStates {
             .entry(header.producer_id)
             .or_insert_with(|| ProducerEntry::new(header.producer_id))
             .record(header, append_time_ms);
+        self.keep_unbounded_max();
+    }
+
+    fn keep_unbounded_max(&mut self) {
         if self.entries.len() > PRODUCERS_UNBOUNDED_MAX {
             self.forget_silent(PRODUCERS_UNBOUNDED_MAX / 8, |_| false);
         }
@@ -158,7 +162,15 @@ impl ProducerStates {
     /// Replaces what is known of a producer; for an owner that keeps the union of several logs.
     pub fn insert(&mut self, entry: ProducerEntry) {
         self.entries.insert(entry.producer_id, entry);
+        self.keep_unbounded_max();
     }
+}
+
+/// Whether a batch can lie at these offsets. A file on disk may say anything.
+fn is_span(base_offset: i64, last_offset: i64) -> bool {
+    (0..i64::MAX).contains(&last_offset)
+        && (0..=last_offset).contains(&base_offset)
+        && last_offset - base_offset <= i64::from(i32::MAX)
 }
 
 #[cfg(test)]

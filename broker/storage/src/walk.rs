@@ -71,8 +71,9 @@ impl<'a> HeaderWalk<'a> {
         if size < HEADER_BYTES as u64 || size > left {
             return Err(bad(format!("a batch of {size} bytes does not fit into the {left} that are left")));
         }
-        if header.base_offset < 0 || header.last_offset_delta < 0 || header.next_offset() < 0 {
-            let delta = header.last_offset_delta;
+        let delta = header.last_offset_delta;
+        let has_next = header.base_offset.checked_add(i64::from(delta) + 1).is_some();
+        if header.base_offset < 0 || delta < 0 || !has_next {
             return Err(bad(format!("offsets out of range: base {}, delta {delta}", header.base_offset)));
         }
         Ok(header)

@@ -135,25 +135,34 @@ fn is_accepted(key: &Key, value: &str) -> Result<(), String> {
 /// A name further away than a third of its length is no misspelling of it.
 fn nearest(scope: Scope, name: &str) -> Option<&'static str> {
     let name = shown(name);
-    let distances = scope.keys().map(|key| (distance(&name, key.name), key.name));
-    let (nearest_by, nearest) = distances.min()?;
-    (nearest_by <= name.chars().count().max(3) / 3).then_some(nearest)
+    let edits_max = name.chars().count().max(3) / 3;
+    let close = scope.keys().filter_map(|key| Some((distance(&name, key.name, edits_max)?, key.name)));
+    close.min().map(|(_, name)| name)
 }
 
-/// Edits that turn one text into the other (Levenshtein).
-fn distance(left: &str, right: &str) -> usize {
+/// Edits that turn one text into the other (Levenshtein); `None` beyond `edits_max`, which costs little to find out: one
+/// request can name thousands of keys that do not exist.
+fn distance(left: &str, right: &str, edits_max: usize) -> Option<usize> {
+    if left.chars().count().abs_diff(right.chars().count()) > edits_max {
+        return None;
+    }
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (index, left) in left.chars().enumerate() {
         let mut diagonal = row[0];
         row[0] = index + 1;
+        let mut least = row[0];
         for (column, right) in right.iter().enumerate() {
             let replaced = diagonal + usize::from(left != *right);
             diagonal = row[column + 1];
             row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
+            least = least.min(row[column + 1]);
+        }
+        if least > edits_max {
+            return None;
         }
     }
-    row[right.len()]
+    Some(row[right.len()]).filter(|edits| *edits <= edits_max)
 }
 
 #[cfg(test)]

@@ -85,19 +85,14 @@ impl Log {
             last_flush_ms: open.now_ms,
             roll_jitter_ms: 0,
         };
-        let mut epochs_are_known = log.load_epochs(&mut recovery);
+        let epochs_are_known = log.load_epochs(&mut recovery);
         log.load_segments(open.now_ms, &mut recovery)?;
-        log.recover(open, &mut recovery)?;
+        let last_epoch = log.recover(open, &mut recovery)?;
         log.settle_ends(open)?;
-        epochs_are_known &= !log.epochs.entries().is_empty();
-        if !epochs_are_known {
-            log.replay(log.log_start, |_, _| {})?;
-        }
+        log.settle_epochs(epochs_are_known, last_epoch, &mut recovery)?;
         let replayed = log.load_producers(open.now_ms)?;
         recovery.replayed_batches = replayed.batches;
         recovery.rebuilt.extend(replayed.rebuilt);
-        log.epochs.truncate_end(log.log_end);
-        log.epochs.truncate_start(log.log_start);
         log.epochs.write_changes(disk::Durability::PageCache)?;
         log.roll_jitter_ms = log.jitter();
         Ok((log, recovery))
@@ -115,6 +110,39 @@ impl Log {
                 false
             }
         }
+    }
+
+    /// Brings the epochs in line with the batches: `last` is the epoch of the last one that was walked. A checkpoint that
+    /// does not know it is none of this log's, and is made again. A later epoch than that may stand there: its batches
+    /// can be gone, as a lane forgets single ones.
+    fn settle_epochs(
+        &mut self,
+        are_known: bool,
+        last: Option<i32>,
+        recovery: &mut Recovery,
+    ) -> Result<(), StorageError> {
+        self.cut_epochs();
+        let latest = self.epochs.latest().map(|latest| latest.epoch);
+        let last = last.filter(|&epoch| epoch >= 0 && self.log_end > self.log_start);
+        if let (Some(last), Some(latest)) = (last, latest)
+            && last > latest
+        {
+            let path = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
+            let reason = format!("it ends with epoch {latest}, and the last batch is of epoch {last}");
+            recovery.rebuilt.push(Rebuilt { path, reason });
+            self.epochs = EpochCache::rebuilding(&self.dir);
+        }
+        if !are_known || self.epochs.entries().is_empty() {
+            self.replay(self.log_start, |_, _| {})?;
+        }
+        self.cut_epochs();
+        Ok(())
+    }
+
+    fn cut_epochs(&mut self) {
+        // Of a log whose batches are all deleted, the last one's epoch stands at its end, and stays.
+        self.epochs.truncate_end(self.log_end.max(self.log_start.saturating_add(1)));
+        self.epochs.truncate_start(self.log_start);
     }
 
     /// Lists the folder: segments with their sizes, leftovers to remove, indexes without a segment.

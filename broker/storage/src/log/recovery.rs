@@ -11,13 +11,19 @@ use crate::segment::Segment;
 use crate::walk::{BatchChecker, HeaderWalk, WalkError};
 
 impl Log {
-    /// Walks the segments that may hold something unsound, and the last one to find the log's end.
-    pub(super) fn recover(&mut self, open: Open, recovery: &mut Recovery) -> Result<(), StorageError> {
+    /// Walks the segments that may hold something unsound, and the last one to find the log's end. Returns the leader
+    /// epoch of the last batch that was walked.
+    pub(super) fn recover(
+        &mut self,
+        open: Open,
+        recovery: &mut Recovery,
+    ) -> Result<Option<i32>, StorageError> {
         let last = self.segments.len() - 1;
         let check_from = if open.clean { i64::MAX } else { self.recovery_point };
         let first_unsynced = if open.clean { last } else { self.segment_of(check_from) };
         let mut checker = BatchChecker::new();
         self.log_end = self.active().base_offset();
+        let mut last_epoch = None;
         for number in 0..=last {
             let segment = &self.segments[number];
             let is_odd = !open.clean && !segment.indexes_missing && !segment.is_indexed();
@@ -34,12 +40,13 @@ impl Log {
             if number == last {
                 self.log_end = walked.next_offset;
             }
+            last_epoch = walked.last_epoch.or(last_epoch);
             if let Some((position, reason)) = walked.bad {
                 self.cut(number, position, walked.next_offset, reason, recovery)?;
                 break;
             }
         }
-        Ok(())
+        Ok(last_epoch)
     }
 
     /// Walks one segment from its last trustworthy index entry on; checks CRCs of batches at or above `check_from`;
@@ -55,7 +62,7 @@ impl Log {
         let interval = self.config.index_interval_bytes;
         let is_last = number + 1 == self.segments.len();
         let segment = &mut self.segments[number];
-        let mut walked = Walked { next_offset: segment.base_offset(), bad: None };
+        let mut walked = Walked { next_offset: segment.base_offset(), last_epoch: None, bad: None };
         if segment.size() == 0 {
             segment.ensure_empty_indexes()?;
             return Ok(walked);
@@ -87,6 +94,7 @@ impl Log {
                     segment.note(position, &header, interval);
                     self.epochs.note(header.partition_leader_epoch, header.base_offset);
                     walked.next_offset = header.next_offset();
+                    walked.last_epoch = Some(header.partition_leader_epoch);
                 }
                 Err(WalkError::Bad { position, .. }) if position == start && start > 0 => {
                     segment.indexes_missing = true;
@@ -140,12 +148,13 @@ impl Log {
     }
 
     /// Walks the rest of the active segment after a truncation, so that its largest timestamp and its index follow.
-    pub(super) fn rewalk_active(&mut self) -> Result<(), StorageError> {
+    /// Returns the offset behind its last batch, its base offset if it has none.
+    pub(super) fn rewalk_active(&mut self) -> Result<i64, StorageError> {
         let mut unused = Recovery::default();
         let number = self.segments.len() - 1;
         let walked = self.walk_segment(number, i64::MAX, i64::MAX, &mut BatchChecker::new(), &mut unused)?;
         match walked.bad {
-            None => Ok(()),
+            None => Ok(walked.next_offset),
             Some((position, reason)) => {
                 let reason = format!("at position {position}: {reason}");
                 Err(StorageError::Damaged { path: self.active().path(), reason })
@@ -156,5 +165,7 @@ impl Log {
 
 struct Walked {
     next_offset: i64,
+    /// Of the last batch.
+    last_epoch: Option<i32>,
     bad: Option<(u64, String)>,
 }

@@ -46,7 +46,9 @@ impl Log {
             None => offset,
         };
         self.log_end = end;
-        self.rewalk_active()?;
+        if self.rewalk_active()? < end {
+            self.begin_behind_gap(end, now_ms)?;
+        }
         self.after_truncation(now_ms)?;
         Ok(self.log_end)
     }
@@ -71,6 +73,16 @@ impl Log {
         self.producers = ProducerStates::starting_at(offset);
         self.epochs.truncate_end(i64::MIN);
         self.epochs.write_changes(crate::disk::Durability::PageCache)
+    }
+
+    /// Begins a segment at the log's end where no batch ends: its name says after a restart where the log ends, so that
+    /// no offset is given twice.
+    fn begin_behind_gap(&mut self, end: i64, now_ms: i64) -> Result<(), StorageError> {
+        let next = self.new_segment(end, now_ms)?;
+        let path = self.active().path();
+        self.active_mut().finish().map_err(|error| StorageError::io("write the index of", path, error))?;
+        self.segments.push(next);
+        Ok(())
     }
 
     fn after_truncation(&mut self, now_ms: i64) -> Result<(), StorageError> {

@@ -4,7 +4,10 @@
 
 use std::path::Path;
 
-use super::{BatchMeta, LaneMark, ProducerEntry, ProducerStates, WINDOW_BATCHES, ingress_of, snapshot};
+use super::{
+    BatchMeta, LaneMark, ProducerEntry, ProducerStates, WINDOW_BATCHES, ingress_of, is_marked, is_span,
+    snapshot,
+};
 use crate::disk::{self, Durability};
 use crate::error::StorageError;
 use crate::names;
@@ -46,7 +49,7 @@ pub(crate) fn read(dir: &Path, end_offset: i64) -> Result<ProducerStates, String
         .map_err(|reason| format!("{}: {reason}", names::file_name(end_offset, names::SNAPSHOT)))
 }
 
-fn encode(states: &ProducerStates) -> Vec<u8> {
+pub(super) fn encode(states: &ProducerStates) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64 + states.len() * 128);
     bytes.extend_from_slice(&MAGIC.to_be_bytes());
     bytes.extend_from_slice(&VERSION.to_be_bytes());
@@ -99,6 +102,9 @@ fn decode(
     let mut states = ProducerStates::starting_at(end_offset);
     for _ in 0..reader.i32()? {
         let entry = decode_entry(reader)?;
+        if !entry.window().iter().all(|batch| is_span(batch.base_offset, batch.last_offset)) {
+            return Ok(Err(format!("producer {} has a batch of impossible offsets", entry.producer_id)));
+        }
         states.insert(entry);
     }
     for _ in 0..reader.i32()? {
@@ -109,6 +115,9 @@ fn decode(
             base_offset: reader.i64()?,
             last_offset: reader.i64()?,
         };
+        if !is_marked(mark.producer_id) || !is_span(mark.base_offset, mark.last_offset) {
+            return Ok(Err(format!("the position of lane {} is impossible", mark.producer_id)));
+        }
         states.lanes.insert(ingress_of(mark.producer_id), mark);
     }
     Ok(Ok(states))

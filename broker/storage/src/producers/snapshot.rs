@@ -2,7 +2,7 @@
 //! roll and at a clean close so that Kafka's tools read the folder, and read where a folder comes from Kafka. The CRC
 //! covers everything behind itself.
 
-use super::{BatchMeta, ProducerEntry, ProducerStates};
+use super::{BatchMeta, ProducerEntry, ProducerStates, is_span};
 use crate::wire::{Reader, Truncated};
 
 const VERSION: i16 = 1;
@@ -64,10 +64,14 @@ fn decode_entries(
         entry.coordinator_epoch = reader.i32()?;
         entry.current_txn_first_offset = Some(reader.i64()?).filter(|&offset| offset >= 0);
         if last_offset >= 0 {
+            let base_offset = last_offset.saturating_sub(i64::from(offset_delta));
+            if !is_span(base_offset, last_offset) {
+                return Ok(Err(format!("producer {} has a batch of impossible offsets", entry.producer_id)));
+            }
             entry.push(BatchMeta {
                 base_sequence: sequence_before(last_sequence, offset_delta),
                 last_sequence,
-                base_offset: last_offset.saturating_sub(i64::from(offset_delta)),
+                base_offset,
                 last_offset,
                 timestamp: entry.last_append_ms,
                 crc: None,

@@ -263,3 +263,47 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_saved_state_with_impossible_offsets_is_refused_though_its_checksum_is_right() {
+    let batch = |base_offset, last_offset| {
+        let mut entry = ProducerEntry::new(7);
+        entry.push(BatchMeta {
+            base_sequence: 0,
+            last_sequence: 0,
+            base_offset,
+            last_offset,
+            timestamp: 1,
+            crc: None,
+        });
+        entry
+    };
+    let mark = |last_offset| LaneMark {
+        producer_id: FORWARDED_PRODUCER_ID_BIT,
+        producer_epoch: 0,
+        base_sequence: 1,
+        base_offset: last_offset,
+        last_offset,
+    };
+    let refused = |states: &ProducerStates| {
+        let dir = tempfile::tempdir().unwrap();
+        // Through the file alone: the other one is Kafka's and holds less.
+        crate::disk::replace(
+            &dir.path().join("00000000000000000000.producers"),
+            &sidecar::encode(states),
+            crate::disk::Durability::PageCache,
+        )
+        .unwrap();
+        read_saved(dir.path(), 0).is_err()
+    };
+    for (base, last, is_bad) in [(0, 9, false), (9, 0, true), (-1, 4, true), (i64::MIN, i64::MAX, true)] {
+        let mut states = ProducerStates::default();
+        states.insert(batch(base, last));
+        assert_eq!(refused(&states), is_bad, "{base}..={last}");
+    }
+    for (last, is_bad) in [(5, false), (-1, true), (i64::MAX, true)] {
+        let mut states = ProducerStates::default();
+        states.adopt_lane(mark(last));
+        assert_eq!(refused(&states), is_bad, "{last}");
+    }
+}

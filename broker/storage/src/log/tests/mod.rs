@@ -3,6 +3,7 @@
 mod faults;
 mod many;
 mod model;
+mod restarts;
 
 use std::io::IoSlice;
 

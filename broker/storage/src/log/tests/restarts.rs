@@ -1,0 +1,67 @@
+//! A log is the same after a restart, and after another one, whatever stood in its folder.
+
+use super::*;
+
+fn reopen(log: Log, log_start: i64) -> Log {
+    let dir = log.dir().to_path_buf();
+    drop(log);
+    let open = Open { clean: false, recovery_point: 0, log_start, now_ms: 1_000_000 };
+    Log::open(&dir, LogConfig::default(), open).unwrap().0
+}
+
+/// A log whose first segment kept the one batch at `kept` of those that it had; the second one's base offset.
+fn rewritten(dir: &Path, kept: i64) -> (Log, i64) {
+    let config = LogConfig { segment_bytes: 8_000, ..LogConfig::default() };
+    let (mut log, _) = open_at(dir, config, false, 0);
+    while log.segments().count() < 3 {
+        append(&mut log, &batch(3, 500, 1, None), 1);
+    }
+    let task = log.prepare_rewrite(0).unwrap().unwrap();
+    let copy = task.run(|header| header.base_offset == kept).unwrap();
+    log.complete_rewrite(copy, 1).unwrap();
+    let second = log.segments().nth(1).unwrap().base_offset;
+    (log, second)
+}
+
+#[test]
+fn an_end_within_a_gap_stands_after_a_restart() {
+    for (kept, behind_start) in [(0, false), (3, false), (3, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, second) = rewritten(dir.path(), kept);
+        let wanted = if behind_start { kept } else { second - 1 };
+        assert_eq!(log.truncate_to(wanted, 1).unwrap(), wanted);
+        let start = log.start_offset();
+        let mut log = reopen(log, 0);
+        assert_eq!((log.start_offset(), log.end_offset()), (start, wanted), "{kept} {behind_start}");
+        append(&mut log, &batch(3, 500, 1, None), 1);
+        assert_eq!(read_all(&log).last().unwrap().0, wanted, "no offset is given twice");
+    }
+}
+
+#[test]
+fn the_epoch_of_batches_that_are_deleted_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open_at(dir.path(), LogConfig::default(), false, 0);
+    append(&mut log, &batch(3, 500, 1, None), 1);
+    for _ in 0..3 {
+        log = reopen(log, 9);
+        assert_eq!((log.start_offset(), log.end_offset()), (9, 9));
+        assert_eq!(log.epochs().entries(), [crate::EpochEntry { epoch: 3, start_offset: 9 }]);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_does_not_know_the_last_batchs_epoch_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open_at(dir.path(), LogConfig::default(), false, 0);
+    append(&mut log, &batch(3, 500, 1, None), 1);
+    append(&mut log, &batch(3, 500, 1, None), 1);
+    drop(log);
+    std::fs::write(dir.path().join("leader-epoch-checkpoint"), "0\n2\n1 0\n3 64\n").unwrap();
+    let (log, recovery) = open_at(dir.path(), LogConfig::default(), false, 0);
+    assert_eq!(recovery.rebuilt.len(), 1, "{recovery:?}");
+    assert_eq!(log.epochs().entries(), [crate::EpochEntry { epoch: 3, start_offset: 0 }]);
+    drop(log);
+    let (_, recovery) = open_at(dir.path(), LogConfig::default(), false, 0);
+    assert!(recovery.rebuilt.is_empty(), "{recovery:?}");
+}
