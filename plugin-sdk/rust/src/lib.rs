@@ -26,7 +26,7 @@
 //! ```
 //!
 //! The same code runs on the author's machine: [`testing`] calls a plugin as a broker would. On WebAssembly the macro
-//! adds the exports of the contract; elsewhere it adds nothing.
+//! adds the exports of the contract; elsewhere it adds nothing that runs.
 //!
 //! Invariant: a plugin's function sees borrowed slices of the batch, and no allocation is made per record.
 
@@ -109,6 +109,12 @@ macro_rules! export_key_partitioner {
 
     bindings::__export_keys!(Exported with_types_in bindings);
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = {
+            // Elsewhere nothing calls it but tests, and it is meant to be there.
+            let _ = <$plugin as $crate::KeyPartitioner>::configure;
+            let _ = <$plugin as $crate::KeyPartitioner>::partition;
+        };
     };
 }
 
@@ -151,6 +157,12 @@ macro_rules! export_record_partitioner {
             }
 
     bindings::__export_records!(Exported with_types_in bindings);
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = {
+            // Elsewhere nothing calls it but tests, and it is meant to be there.
+            let _ = <$plugin as $crate::RecordPartitioner>::configure;
+            let _ = <$plugin as $crate::RecordPartitioner>::partition;
         };
     };
 }

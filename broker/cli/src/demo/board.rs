@@ -54,10 +54,11 @@ impl Board {
         }
     }
 
-    /// Leaves the last picture standing.
+    /// Leaves the last picture standing, and goes on below it.
     pub fn done(&self) {
         if let Some((_, bars)) = &self.rows {
             bars.iter().for_each(ProgressBar::abandon);
+            println!();
         }
     }
 }

@@ -25,12 +25,8 @@ pub struct Build {
 
 impl Build {
     pub fn run(self, output: Output) -> anyhow::Result<()> {
-        let (component, default_out) = match &self.module {
-            Some(path) => {
-                let module =
-                    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-                (componentize(&module)?, path.with_extension("component.wasm"))
-            }
+        let Built { component, default_out, plugin } = match &self.module {
+            Some(path) => Built::of_module(path)?,
             None => self.build_crate()?,
         };
         let out = self.out.unwrap_or(default_out);
@@ -38,16 +34,14 @@ impl Build {
         let value = json!({ "component": out, "size_bytes": component.len() });
         output.print(&value, || {
             let size = grouped(component.len() as u64);
-            format!(
-                "{} ({size} bytes); next: ottla plugin push NAME@VERSION {}",
-                out.display(),
-                out.display()
-            )
+            let out = out.display();
+            format!("{out} ({size} bytes); next: ottla plugin push {plugin} {out}")
         })
     }
 
-    fn build_crate(&self) -> anyhow::Result<(Vec<u8>, PathBuf)> {
+    fn build_crate(&self) -> anyhow::Result<Built> {
         let package = Package::read(&self.dir)?;
+        let plugin = package.plugin();
         let target_dir = match std::env::var_os("CARGO_TARGET_DIR") {
             Some(dir) => PathBuf::from(dir),
             None => self.dir.join("target"),
@@ -63,7 +57,28 @@ impl Build {
             cargo_args: Vec::new(),
         };
         let component = build_crate(&build)?;
-        Ok((component, self.dir.join(format!("{}.wasm", package.name))))
+        let file_name = format!("{}.wasm", package.name);
+        let is_here = self.dir == Path::new(".");
+        let default_out = if is_here { PathBuf::from(file_name) } else { self.dir.join(file_name) };
+        Ok(Built { component, default_out, plugin })
+    }
+}
+
+/// A component, the file that it goes to unless another is named, and the name to push it under.
+struct Built {
+    component: Vec<u8>,
+    default_out: PathBuf,
+    plugin: String,
+}
+
+impl Built {
+    fn of_module(path: &Path) -> anyhow::Result<Built> {
+        let module = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Built {
+            component: componentize(&module)?,
+            default_out: path.with_extension("component.wasm"),
+            plugin: "NAME@VERSION".to_owned(),
+        })
     }
 }
 
@@ -71,6 +86,8 @@ impl Build {
 struct Package {
     name: String,
     lib: String,
+    /// None if the workspace says it.
+    version: Option<String>,
 }
 
 impl Package {
@@ -88,7 +105,14 @@ impl Package {
             bail!("{} has no [package] name", path.display());
         };
         let lib = name_in("lib").map_or_else(|| name.replace('-', "_"), str::to_owned);
-        Ok(Package { name: name.to_owned(), lib })
+        let version = manifest.get("package").and_then(|package| package.get("version"));
+        let version = version.and_then(toml::Value::as_str).map(str::to_owned);
+        Ok(Package { name: name.to_owned(), lib, version })
+    }
+
+    /// What to push it under.
+    fn plugin(&self) -> String {
+        format!("{}@{}", self.name, self.version.as_deref().unwrap_or("VERSION"))
     }
 }
 
@@ -106,8 +130,10 @@ mod tests {
     fn the_library_is_found_by_the_manifest() {
         let plain = package("[package]\nname = \"by-country\"\n").expect("a manifest");
         assert_eq!((plain.name.as_str(), plain.lib.as_str()), ("by-country", "by_country"));
-        let named = package("[package]\nname = \"a\"\n[lib]\nname = \"b\"\n").expect("a manifest");
+        let named = package("[package]\nname = \"a\"\nversion = \"1.2.0\"\n[lib]\nname = \"b\"\n")
+            .expect("a manifest");
         assert_eq!(named.lib, "b");
+        assert_eq!((plain.plugin(), named.plugin()), ("by-country@VERSION".into(), "a@1.2.0".into()));
         assert!(package("[workspace]\n").is_err());
         assert!(package("nonsense").is_err());
     }
