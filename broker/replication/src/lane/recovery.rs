@@ -8,7 +8,7 @@ use std::path::Path;
 use ottla_model::batch::{BatchError, Batches, Header};
 use ottla_storage::{Log, Open, Recovery, StorageError};
 
-use super::entry::{BatchEntry, Entry, LogEnd};
+use super::entry::{BatchEntry, Entry, EntryError, LogEnd};
 use super::ledger::{LedgerEntry, ProducerKey};
 use super::{Lane, log_config};
 use crate::config::PartitionConfig;
@@ -69,9 +69,14 @@ impl Lane {
     fn replay(&mut self) -> Result<(), StorageError> {
         let (from, end) = (self.log.start_offset(), self.log.end_offset());
         let mut walk = LaneWalk::new(from, end);
+        let mut next = from;
         while let Some(chunk) = walk.next_chunk(&self.log)? {
             for batch in chunk.batches() {
                 let (outer, bytes) = batch.map_err(|error| damaged(&self.log, &error))?;
+                if outer.base_offset < next {
+                    return Err(damaged(&self.log, &EntryError::Inconsistent("offset")));
+                }
+                next = outer.next_offset();
                 match Entry::decode(outer, bytes).map_err(|error| damaged(&self.log, &error))? {
                     Entry::Batch(entry) => self.replay_batch(&entry, bytes.len() as u64),
                     Entry::Checkpoint { checkpoint, .. } => {

@@ -142,7 +142,7 @@ impl ProducerEntry {
     pub(crate) fn record(&mut self, header: &Header, append_time_ms: i64) {
         self.last_append_ms = append_time_ms;
         if header.producer_epoch != self.producer_epoch {
-            self.window_len = 0;
+            self.forget_window();
             self.producer_epoch = header.producer_epoch;
         }
         if header.attributes.is_control() {
@@ -161,6 +161,12 @@ impl ProducerEntry {
             timestamp: header.max_timestamp,
             crc: Some(header.crc),
         });
+    }
+
+    /// What is not remembered looks the same everywhere, so that equal entries are equal.
+    fn forget_window(&mut self) {
+        self.window = [NO_BATCH; WINDOW_BATCHES];
+        self.window_len = 0;
     }
 
     /// Adds a batch behind the newest; the oldest of five makes room.
@@ -188,6 +194,7 @@ impl ProducerEntry {
             last_append_ms: self.last_append_ms.max(other.last_append_ms),
             coordinator_epoch: self.coordinator_epoch.max(other.coordinator_epoch),
             current_txn_first_offset: self.current_txn_first_offset.or(other.current_txn_first_offset),
+            window: [NO_BATCH; WINDOW_BATCHES],
             window_len: 0,
             ..self.clone()
         };

@@ -101,6 +101,9 @@ fn a_new_epoch_forgets_the_window_and_a_marker_ends_the_transaction() {
         (entry.window().len(), entry.producer_epoch, entry.current_txn_first_offset),
         (1, 4, Some(30))
     );
+    let mut alone = ProducerEntry::new(7);
+    alone.record(&transactional, 60_000);
+    assert_eq!(entry, &alone, "nothing of the old epoch is left");
     let mut marker = header(7, 4, -1, 1, 32);
     marker.attributes = marker.attributes.with_transactional(true).with_control(true);
     states.record(&marker, 61_000);
