@@ -1,5 +1,5 @@
-//! What the fuzz targets share: an allocator that ends the run when a single allocation is larger than any input
-//! justifies. Without it, memory that is asked for and never touched would go unnoticed.
+//! An allocator that ends the run when a single allocation is larger than any input justifies. Without it, memory that
+//! is asked for and never touched would go unnoticed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 

@@ -4,6 +4,7 @@
 
 mod circles;
 mod layers;
+mod locks;
 mod paths;
 mod purity;
 mod size;
@@ -105,4 +106,13 @@ fn files_are_short_and_finished() {
     let mut violations = size::length_violations(&sources);
     violations.extend(size::word_violations(&sources));
     assert_none(&violations);
+}
+
+#[test]
+fn the_fuzz_targets_are_locked_as_the_workspace_is() {
+    let (_, manifests) = workspace();
+    let lock = |path: &str| {
+        std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    assert_none(&locks::violations(&lock("Cargo.lock"), &lock("tests/fuzz/Cargo.lock"), &manifests));
 }
