@@ -82,6 +82,8 @@ pub struct Partition {
     pub(crate) lane_wake: Notify,
     /// A segment was rolled, so the one before it should reach the disk.
     flush_wanted: AtomicBool,
+    /// A sync of the log failed: it takes nothing until a restart.
+    offline: AtomicBool,
 }
 
 /// What the lock guards.
@@ -153,6 +155,7 @@ impl Partition {
             watchers: Watchers::default(),
             lane_wake: Notify::new(),
             flush_wanted: AtomicBool::new(false),
+            offline: AtomicBool::new(false),
         });
         let has_lane = {
             let mut state = partition.state.lock();
@@ -203,6 +206,11 @@ impl Partition {
     /// Whether this broker still leads the partition.
     pub fn is_open(&self) -> bool {
         !self.state.lock().closed
+    }
+
+    /// Whether the log takes batches. Takes no lock: lanes ask it before they take a batch for this partition.
+    pub fn is_writable(&self) -> bool {
+        !self.offline.load(Ordering::Relaxed)
     }
 
     /// Stops leading: whoever waits for an answer gets NOT_LEADER_OR_FOLLOWER, fetches are woken, and nothing is

@@ -366,6 +366,28 @@ async fn a_lane_is_flushed_as_its_topic_asks_before_anything_is_forwarded() {
 }
 
 #[tokio::test]
+async fn a_lane_keeps_its_segments_until_what_stands_for_them_is_on_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut flushing = PartitionConfig { lane_bytes: 2 << 20, ..config() };
+    // Entries alone never ask for it.
+    flushing.log.flush_messages = 1_000_000;
+    let topic = Topic::open(dir.path(), 2, flushing, true);
+    let partition = topic.partition(0);
+    let value = "x".repeat(100_000);
+    for sequence in 0..1_000 {
+        let sent = batch(from(5, sequence), &[&value]);
+        append(&partition, &sent, moves(&[1])).committed.wait(PATIENCE).await.unwrap();
+        tokio::task::yield_now().await;
+        let lane = partition.lane_status().unwrap();
+        if lane.start_offset > 0 {
+            assert!(lane.flushed_offset > lane.start_offset, "{lane:?}");
+            return;
+        }
+    }
+    panic!("the lane was never trimmed");
+}
+
+#[tokio::test]
 async fn a_lane_is_flushed_by_time_also_when_nothing_more_comes() {
     let dir = tempfile::tempdir().unwrap();
     let mut flushing = config();

@@ -233,8 +233,13 @@ impl Cluster for LocalCluster {
     }
 
     fn unwritable(&self, topic: &str) -> Vec<u32> {
-        let closed = self.ends(topic).into_iter().filter(|(_, end)| end.is_none());
-        closed.filter_map(|(index, _)| u32::try_from(index).ok()).collect()
+        let Some(topic) = self.partitions.topic(topic) else { return Vec::new() };
+        let count = u32::try_from(topic.partition_count()).unwrap_or(u32::MAX);
+        let is_writable = |index: u32| {
+            let found = i32::try_from(index).ok().and_then(|index| topic.partition(index).ok());
+            found.is_some_and(|found| found.is_writable())
+        };
+        (0..count).filter(|&index| !is_writable(index)).collect()
     }
 
     fn log_ends(&self, topic: &str) -> Vec<i64> {

@@ -39,7 +39,7 @@ impl LocalDestinations {
 
 impl Destinations for LocalDestinations {
     fn is_writable(&self, topic_id: TopicId, partition: i32) -> bool {
-        self.find(topic_id, partition).is_some()
+        self.find(topic_id, partition).is_some_and(|found| found.is_writable())
     }
 
     fn held(&self, topic_id: TopicId, partition: i32, ingress: i32) -> Answering<Option<Held>> {

@@ -30,6 +30,13 @@ pub struct LogConfig {
     pub producer_expiration_ms: i64,
 }
 
+impl LogConfig {
+    /// Whether flushes are asked for at all, by number or by time.
+    pub fn flushes(&self) -> bool {
+        self.flush_messages < i64::MAX || self.flush_ms < i64::MAX
+    }
+}
+
 impl Default for LogConfig {
     /// Kafka's defaults.
     fn default() -> LogConfig {

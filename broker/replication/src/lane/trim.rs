@@ -48,6 +48,10 @@ impl Lane {
         let (header, bytes) = encode_checkpoint(&checkpoint, now_ms);
         let info = self.log.append(&header, &[IoSlice::new(&bytes)], Assign::next(leader_epoch), now_ms)?;
         self.forwarder.on_checkpoint(leader_epoch, info.base_offset, info.last_offset + 1);
+        if self.log.config().flushes() {
+            // What it stands for goes only once it is on the disk itself.
+            self.flush_before_forward = info.last_offset + 1;
+        }
         Ok(info.last_offset + 1)
     }
 

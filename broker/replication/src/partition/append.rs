@@ -311,9 +311,11 @@ impl State {
     /// What the answer to a batch in the lane waits for. Where the topic asks for flushes, also acks=1 waits until the
     /// destinations have made theirs, as it would for a batch in the log.
     fn answer_when(&self, acks: Acks) -> AnswerWhen {
-        let config = self.log.config();
-        let flushes = config.flush_messages < i64::MAX || config.flush_ms < i64::MAX;
-        if acks == Acks::All || flushes { AnswerWhen::Committed } else { AnswerWhen::Appended }
+        if acks == Acks::All || self.log.config().flushes() {
+            AnswerWhen::Committed
+        } else {
+            AnswerWhen::Appended
+        }
     }
 
     /// `same` is the verdict on a batch in the lane whose records were compared: its receipt, and whether they are

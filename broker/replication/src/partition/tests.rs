@@ -1,4 +1,6 @@
-//! What is easier seen from within: the bound on remembered producers.
+//! What is easier seen from within: the bound on remembered producers, and a disk that fails.
+
+use std::path::Path;
 
 use bytes::Bytes;
 use ottla_model::batch::{Builder, Compression, Producer};
@@ -38,22 +40,27 @@ fn batch(producer_id: i64, sequence: i32) -> ClientBatch {
     ClientBatch::parse(Bytes::from(builder.finish().unwrap()), 1).unwrap()
 }
 
+fn open(dir: &Path, config: PartitionConfig) -> Arc<Partition> {
+    let (partition, _) = Partition::open(OpenPartition {
+        dir: dir.to_owned(),
+        topic_partition: TopicPartition::new("t", 0),
+        topic_id: TopicId(Uuid::from_u128(1)),
+        broker: 1,
+        leader_epoch: 0,
+        config,
+        open: Open { clean: false, recovery_point: 0, log_start: 0, now_ms: 0 },
+        surroundings: Arc::new(Nowhere),
+    })
+    .unwrap();
+    partition
+}
+
 #[test]
 fn a_producer_with_something_unresolved_is_not_forgotten_for_others() {
     const BUSY: i64 = 7;
     const IDLE: i64 = 8;
     let dir = tempfile::tempdir().unwrap();
-    let (partition, _) = Partition::open(OpenPartition {
-        dir: dir.path().to_owned(),
-        topic_partition: TopicPartition::new("t", 0),
-        topic_id: TopicId(Uuid::from_u128(1)),
-        broker: 1,
-        leader_epoch: 0,
-        config: PartitionConfig::default(),
-        open: Open { clean: false, recovery_point: 0, log_start: 0, now_ms: 0 },
-        surroundings: Arc::new(Nowhere),
-    })
-    .unwrap();
+    let partition = open(dir.path(), PartitionConfig::default());
     // The oldest in the log; one of them has its next batch in the lane.
     for producer_id in [BUSY, IDLE] {
         partition.append(&batch(producer_id, 0), None, Acks::All, 1).unwrap();
@@ -70,4 +77,22 @@ fn a_producer_with_something_unresolved_is_not_forgotten_for_others() {
     let known = |producer_id: i64| state.log.producers().get(producer_id).is_some();
     assert!(state.log.producers().len() <= PRODUCERS_MAX);
     assert!(known(BUSY) && !known(IDLE) && known(9));
+}
+
+#[test]
+fn a_partition_whose_sync_failed_is_not_writable() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("t-0");
+    let mut config = PartitionConfig::default();
+    config.log.segment_bytes = 100;
+    let partition = open(&folder, config);
+    partition.append(&batch(1, 0), None, Acks::All, 1).unwrap();
+    partition.flush(1).unwrap();
+    partition.append(&batch(1, 1), None, Acks::All, 1).unwrap();
+    assert!(partition.is_writable());
+    // The new segment's name must be synced with the folder.
+    std::fs::remove_dir_all(&folder).unwrap();
+    partition.flush(2).unwrap_err();
+    assert!(!partition.is_writable());
+    assert!(partition.append(&batch(1, 2), None, Acks::All, 3).is_err());
 }

@@ -126,7 +126,10 @@ impl Partition {
         let mut state = self.state.lock();
         match result {
             Ok(flushed) => state.log.complete_flush(flushed, now_ms),
-            Err(ref error) => state.log.flush_failed(error),
+            Err(ref error) => {
+                state.log.flush_failed(error);
+                self.offline.store(true, Ordering::Relaxed);
+            }
         }
         result.map(drop)
     }
@@ -262,13 +265,17 @@ impl Partition {
         let (leader_epoch, closed) = (state.leader_epoch, state.closed);
         let lane = state.lane.as_mut().filter(|_| !closed)?;
         let now_ms = lane.last_append_ms;
+        let mut flush = false;
         let result = lane.choose_rewrite(leader_epoch, now_ms).and_then(|moved| {
             if moved {
                 state.advance_watermark();
+                flush = state.start_flush();
             }
             let watermark = state.lane_commit_point();
             state.lane.as_mut().map_or(Ok(None), |lane| lane.take_rewrite(watermark))
         });
+        drop(guard);
+        self.after_append(0, false, flush, now_ms);
         result.unwrap_or_else(|error| {
             tracing::warn!(partition = %self.topic_partition, %error, "a segment of the lane cannot be rewritten");
             None
@@ -303,8 +310,11 @@ impl Partition {
         match result {
             Ok(true) => {
                 state.advance_watermark();
+                let flush = state.start_flush();
+                drop(guard);
                 // A permit for the second half, the deletion.
                 self.lane_wake.notify_one();
+                self.after_append(0, false, flush, now_ms);
             }
             Ok(false) => {}
             Err(error) => tracing::warn!(
