@@ -70,7 +70,8 @@ async fn producers_in_rust() -> Result<()> {
         failpoints: failpoints()?,
         connection_bytes_max: 400 << 10,
     };
-    timeout(RUST_RUN_MAX, plan.run()).await??.judge()?;
+    let summary = timeout(RUST_RUN_MAX, plan.run()).await??.judge()?;
+    println!("PROVED with Rust: {summary}");
     Ok(())
 }
 
@@ -95,6 +96,7 @@ async fn producers_in_java_and_librdkafka() -> Result<()> {
         failpoints: failpoints()?,
         connection_bytes_max: 1 << 20,
     };
-    timeout(CLIENTS_RUN_MAX, plan.run()).await??.judge()?;
+    let summary = timeout(CLIENTS_RUN_MAX, plan.run()).await??.judge()?;
+    println!("PROVED with Java and librdkafka: {summary}");
     Ok(())
 }

@@ -110,7 +110,6 @@ impl Evidence {
             summary.acknowledged
         );
         ensure!(summary.suppressed > 0, "no repeated batch was recognised: the run proves nothing");
-        println!("PROVED: {summary}");
         Ok(summary)
     }
 
