@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod net;
 pub mod partitions;
 pub mod plugins;
+mod quotas;
 pub mod server;
 
 /// What the hidden command runs, with which a broker has its components compiled.

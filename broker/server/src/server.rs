@@ -23,9 +23,10 @@ use crate::fetch::session::Sessions;
 use crate::forwarding::LocalDestinations;
 use crate::metadata::{Metadata, Options};
 use crate::metrics::{Metrics, register_partitions};
-use crate::net::{Capacity, Front, Serving, raise_open_files_limit};
+use crate::net::{Front, Gate, Serving, raise_open_files_limit};
 use crate::partitions::{Folders, Follower, Partitions, Upkeep};
 use crate::plugins::{Plugins, PluginsConfig};
+use crate::quotas;
 
 /// How long an ending broker waits for its connections.
 const CONNECTIONS_END_MAX: Duration = Duration::from_millis(500);
@@ -114,19 +115,16 @@ impl Server {
         };
         let kafka = front.addresses();
         let admin = admin_bound.addr();
+        let gate = Gate::new(config.connections_max, config.connection_quotas(&broker.metadata.image()));
         let loops = vec![
             tokio::spawn(follower.run(stop.clone())),
             tokio::spawn(upkeep.clone().run(stop.clone())),
             tokio::spawn(plugins.clone().follow(stop.clone())),
+            tokio::spawn(quotas::follow(broker.clone(), gate.clone(), stop.clone())),
             tokio::spawn(serve_admin(admin_bound, &broker, stop.clone())),
             tokio::spawn(watch_quorum(metadata, stop.clone())),
         ];
-        let capacity = Capacity {
-            connections_max: config.connections_max,
-            connections_per_ip_max: config.connections_per_ip_max,
-            queued_request_bytes_max: config.queued_request_bytes_max,
-        };
-        let serving = front.serve(Arc::new(broker.clone()), capacity);
+        let serving = front.serve(Arc::new(broker.clone()), gate, config.queued_request_bytes_max);
         info!(?kafka, %admin, cluster_id = %broker.cluster_id, "serving");
         Ok(Server { broker, kafka, admin, stop, serving, loops, upkeep })
     }

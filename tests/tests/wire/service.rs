@@ -5,7 +5,7 @@ use kafka_protocol::messages::{
 };
 use ottla_server::config::Config;
 use ottla_server::dispatch::{Api, Chunk, Outcome, RequestContext, RequestSample, Service};
-use ottla_server::net::{Capacity, Front, Serving};
+use ottla_server::net::{Front, Gate, Serving};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -109,10 +109,6 @@ pub fn serve(service: &Arc<Scripted>, overrides: &[(&str, &str)]) -> (SocketAddr
     let front = Front::bind(&[("PLAINTEXT", ([127, 0, 0, 1], 0).into())], config.limits.clone());
     let front = front.unwrap_or_else(|(address, error)| panic!("{address}: {error}"));
     let address = front.addresses()[0];
-    let capacity = Capacity {
-        connections_max: config.connections_max,
-        connections_per_ip_max: config.connections_per_ip_max,
-        queued_request_bytes_max: config.queued_request_bytes_max,
-    };
-    (address, front.serve(Arc::clone(service), capacity))
+    let gate = Gate::new(config.connections_max, config.connection_quotas_given());
+    (address, front.serve(Arc::clone(service), gate, config.queued_request_bytes_max))
 }

@@ -29,6 +29,14 @@ pub fn coarser(name: &str) -> &'static [(&'static str, i64)] {
     COARSER.iter().find(|(finest, _)| *finest == name).map_or(&[], |(_, coarser)| coarser)
 }
 
+/// The keys that say the same as `name` in one unit or another, itself among them, the finest first.
+pub fn units(name: &str) -> Vec<&'static str> {
+    let groups = COARSER.iter().map(|(finest, coarser)| {
+        [*finest].into_iter().chain(coarser.iter().map(|(name, _)| *name)).collect::<Vec<&'static str>>()
+    });
+    groups.into_iter().find(|group| group.contains(&name)).unwrap_or_default()
+}
+
 impl<'a> Layers<'a> {
     /// `layers` stand from the most specific to the most general.
     pub fn new(layers: Vec<&'a Values>) -> Self {

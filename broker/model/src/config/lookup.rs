@@ -126,7 +126,8 @@ fn is_accepted(key: &Key, value: &str) -> Result<(), String> {
         Check::NonEmpty => !value.is_empty(),
         Check::OneOf(values) => values.contains(&value),
         Check::ManyOf(values) => items(value).all(|item| values.contains(&item)),
-        Check::Only(_, _) => items(value).next().is_some(),
+        // No item at all is a list; an empty item is a slip.
+        Check::Only(_, _) => value.is_empty() || value.split(',').all(|item| !item.trim().is_empty()),
         Check::Custom(judge) => return judge(value),
     };
     if is_fine { Ok(()) } else { Err(key.expected()) }
@@ -201,6 +202,9 @@ mod tests {
             ("retention.ms", "-1"),
             ("retention.ms", " 5 "),
             ("cleanup.policy", "delete"),
+            ("cleanup.policy", ""),
+            ("leader.replication.throttled.replicas", "*"),
+            ("follower.replication.throttled.replicas", "0:1, 12:3"),
             ("message.timestamp.type", "LogAppendTime"),
             ("preallocate", "FALSE"),
             ("remote.storage.enable", "false"),
@@ -216,7 +220,9 @@ mod tests {
             ("segment.bytes", "", "32 bits"),
             ("cleanup.policy", "compact", "compaction is not built"),
             ("cleanup.policy", "delete,compact", "instead of compact"),
-            ("cleanup.policy", "", "a list of delete"),
+            ("cleanup.policy", "delete,", "a list of delete"),
+            ("leader.replication.throttled.replicas", "x", "PARTITION:BROKER"),
+            ("follower.replication.throttled.replicas", "0:1,*", "PARTITION:BROKER"),
             ("message.timestamp.type", "createtime", "CreateTime, LogAppendTime"),
             ("preallocate", "yes", "true or false"),
             ("remote.storage.enable", "true", "not built"),

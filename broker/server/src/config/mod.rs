@@ -2,6 +2,7 @@
 //! command line stands before it, `Server::start` and everything in the broker behind it. Invariant: a `Config` that
 //! exists can be started with; what was wrong was an error that names the key and says what to do.
 
+mod connections;
 mod endpoints;
 mod partition;
 mod plugins;
@@ -56,7 +57,6 @@ pub struct Config {
     pub voters: Vec<Voter>,
     pub limits: Limits,
     pub connections_max: usize,
-    pub connections_per_ip_max: usize,
     /// None has no bound.
     pub queued_request_bytes_max: Option<usize>,
     pub fetch_bytes_max: usize,
@@ -127,7 +127,6 @@ impl Config {
             voters,
             limits: limits(&layers)?,
             connections_max: number(&layers, "max.connections")?,
-            connections_per_ip_max: number(&layers, "max.connections.per.ip")?,
             queued_request_bytes_max: usize::try_from(number::<i64>(&layers, "queued.max.request.bytes")?)
                 .ok(),
             fetch_bytes_max: number(&layers, "fetch.max.bytes")?,

@@ -2,7 +2,7 @@
 //! it would come from next.
 
 use ottla_model::config::key::{Key, Update};
-use ottla_model::config::layers::{Values, coarser};
+use ottla_model::config::layers::{Values, units};
 use ottla_model::config::{Scope, TopicConfig, find};
 
 use super::InForce;
@@ -54,9 +54,8 @@ pub fn topic_entries(own: &Values, broker: &InForce<'_>) -> Vec<Entry> {
         if let Some(value) = own.get(key.name) {
             synonyms.push(synonym(key, value, Source::Topic));
         }
-        match key.broker_default.and_then(|name| find(Scope::Broker, name)) {
-            Some(broker_key) => synonyms.extend(broker_synonyms(broker_key, broker)),
-            None => synonyms.extend(key.default.map(|default| synonym(key, default, Source::Default))),
+        if let Some(broker_key) = key.broker_default.and_then(|name| find(Scope::Broker, name)) {
+            synonyms.extend(broker_synonyms(broker_key, broker));
         }
         Entry::new(key, TopicConfig::value(own, &layers, key.name), false, synonyms)
     };
@@ -68,8 +67,7 @@ pub fn broker_entries(broker: &InForce<'_>) -> Vec<Entry> {
     let layers = broker.layers();
     let entry = |key: &'static Key| {
         let value = layers.given(key.name).or(key.default).map(str::to_owned);
-        let synonyms = broker_synonyms(key, broker).into_iter().filter(|synonym| synonym.name == key.name);
-        Entry::new(key, value, key.update == Update::ReadOnly, synonyms.collect())
+        Entry::new(key, value, key.update == Update::ReadOnly, broker_synonyms(key, broker))
     };
     Scope::Broker.keys().map(entry).collect()
 }
@@ -85,10 +83,14 @@ pub fn cluster_entries(broker: &InForce<'_>) -> Vec<Entry> {
     set.into_iter().flat_map(|(_, values)| values.iter()).filter_map(entry).collect()
 }
 
-/// Every place of a broker that gives a value for a key, or for one that says the same in coarser units.
+/// Every place of a broker that gives a value for a key, or for one that says the same in other units. As in Kafka,
+/// the list begins at the first place that has the key itself: where only another is given, nothing is told.
 fn broker_synonyms(key: &'static Key, broker: &InForce<'_>) -> Vec<Synonym> {
-    let coarser = coarser(key.name).iter().filter_map(|(name, _)| find(Scope::Broker, name));
-    let keys: Vec<&'static Key> = [key].into_iter().chain(coarser).collect();
+    let units = units(key.name).into_iter().filter_map(|name| find(Scope::Broker, name));
+    let mut keys: Vec<&'static Key> = units.collect();
+    if keys.is_empty() {
+        keys.push(key);
+    }
     let mut synonyms = Vec::new();
     for (source, values) in &broker.places {
         for key in &keys {
@@ -99,7 +101,7 @@ fn broker_synonyms(key: &'static Key, broker: &InForce<'_>) -> Vec<Synonym> {
     }
     let defaults = keys.iter().filter_map(|key| Some(synonym(key, key.default?, Source::Default)));
     synonyms.extend(defaults);
-    synonyms
+    synonyms.into_iter().skip_while(|synonym| synonym.name != key.name).collect()
 }
 
 fn synonym(key: &'static Key, value: &str, source: Source) -> Synonym {
@@ -138,11 +140,34 @@ mod tests {
         let segment = find_entry(&entries, "segment.bytes");
         assert_eq!((segment.value.as_deref(), segment.source), (Some("2000000"), DynamicDefault));
         let retention = find_entry(&entries, "retention.ms");
-        assert_eq!((retention.value.as_deref(), retention.source), (Some("7200000"), StaticBroker));
-        assert_eq!(retention.synonyms[0].name, "log.retention.hours");
+        assert_eq!((retention.value.as_deref(), retention.source), (Some("7200000"), Default));
+        assert_eq!(retention.synonyms, [], "a coarser key alone is not told of");
+        let throttled = find_entry(&entries, "leader.replication.throttled.replicas");
+        assert_eq!(throttled.synonyms, [], "no broker's key stands behind it");
         let policy = find_entry(&entries, "cleanup.policy");
         assert_eq!((policy.value.as_deref(), policy.source), (Some("delete"), Default));
         assert_eq!(cluster_entries(&broker).len(), 2);
+    }
+
+    #[test]
+    fn coarser_keys_follow_the_finer_one() {
+        let (dynamic, given) =
+            (values(&[("log.retention.ms", "5000")]), values(&[("log.retention.minutes", "9")]));
+        let broker = InForce { places: vec![(DynamicBroker, &dynamic), (StaticBroker, &given)] };
+        let told = |entries: Vec<Entry>, name: &str| -> Vec<(&'static str, Source)> {
+            let synonyms = &find_entry(&entries, name).synonyms;
+            synonyms.iter().map(|synonym| (synonym.name, synonym.source)).collect()
+        };
+        let all = [
+            ("log.retention.ms", DynamicBroker),
+            ("log.retention.minutes", StaticBroker),
+            ("log.retention.hours", Default),
+        ];
+        assert_eq!(told(topic_entries(&Values::new(), &broker), "retention.ms"), all);
+        assert_eq!(told(broker_entries(&broker), "log.retention.ms"), all);
+        assert_eq!(told(broker_entries(&broker), "log.retention.minutes"), all[1..]);
+        assert_eq!(told(broker_entries(&broker), "log.retention.hours"), all[2..]);
+        assert_eq!(told(broker_entries(&broker), "log.flush.interval.ms"), []);
     }
 
     #[test]

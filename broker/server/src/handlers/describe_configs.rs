@@ -16,6 +16,7 @@ use crate::broker::Broker;
 use crate::configs::{self, Entry, InForce, Resource};
 use crate::dispatch::RequestContext;
 
+const BROKER_ID: &str = "broker.id";
 const ADMIN_LISTENER: &str = "ottla.admin.listener";
 
 pub async fn handle(
@@ -33,7 +34,8 @@ pub async fn handle(
             Ok(entries) => {
                 let entries = entries.into_iter().filter(|entry| is_asked(resource, entry));
                 let configs = entries.map(|entry| described(entry, &request)).collect();
-                result.with_error_message(None).with_configs(configs)
+                // Kafka's answers bear an empty message here, not none.
+                result.with_error_message(Some(text(""))).with_configs(configs)
             }
             Err(error) => {
                 result.with_error_code(error.code.code()).with_error_message(Some(text(error.message)))
@@ -57,15 +59,20 @@ fn entries(
                 Err(KafkaError::new(ErrorCode::UnknownTopicOrPartition, message))
             }
         },
-        Resource::ThisBroker(_) => Ok(with_addresses(configs::broker_entries(in_force), broker)),
+        Resource::ThisBroker(_) => Ok(as_it_runs(configs::broker_entries(in_force), broker)),
         Resource::AllBrokers => Ok(configs::cluster_entries(in_force)),
     }
 }
 
-/// The admin address is told as it is, not as it was asked for: port 0 picks a free one, and tools find it here.
-fn with_addresses(mut entries: Vec<Entry>, broker: &Broker) -> Vec<Entry> {
-    for entry in entries.iter_mut().filter(|entry| entry.key.name == ADMIN_LISTENER) {
-        entry.value = Some(broker.admin_addr.to_string());
+/// The admin address is told as it is, not as it was asked for: port 0 picks a free one, and tools find it here. The
+/// broker's id goes by its older name too.
+fn as_it_runs(mut entries: Vec<Entry>, broker: &Broker) -> Vec<Entry> {
+    for entry in &mut entries {
+        match entry.key.name {
+            ADMIN_LISTENER => entry.value = Some(broker.admin_addr.to_string()),
+            BROKER_ID => entry.value = Some(broker.config.node_id.to_string()),
+            _ => {}
+        }
     }
     entries
 }

@@ -1,7 +1,8 @@
 //! All listeners of a broker together: bound first, so that the ports are known, served once the broker can answer, and
 //! stopped as one.
 
-use super::listener::{Gate, Listener};
+use super::gate::Gate;
+use super::listener::Listener;
 use super::{Budget, Limits};
 use crate::dispatch::Service;
 use std::io;
@@ -11,17 +12,6 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// How many connections there may be, and what they may hold together.
-#[derive(Debug, Clone, Copy)]
-pub struct Capacity {
-    /// `max.connections`
-    pub connections_max: usize,
-    /// `max.connections.per.ip`
-    pub connections_per_ip_max: usize,
-    /// `queued.max.request.bytes`; none has no bound
-    pub queued_request_bytes_max: Option<usize>,
-}
 
 /// Listeners that hold their addresses and accept nobody yet: clients wait in the backlog.
 pub struct Front {
@@ -47,10 +37,15 @@ impl Front {
         self.listeners.iter().map(Listener::address).collect()
     }
 
-    /// Accepts from now on.
-    pub fn serve<S: Service>(self, service: Arc<S>, capacity: Capacity) -> Serving {
-        let gate = Gate::new(capacity.connections_max, capacity.connections_per_ip_max);
-        let budget = Budget::new(capacity.queued_request_bytes_max.unwrap_or(usize::MAX));
+    /// Accepts from now on whom the gate lets in. Requests that are not handled yet may hold `request_bytes_max` of
+    /// all connections together (`queued.max.request.bytes`); none has no bound.
+    pub fn serve<S: Service>(
+        self,
+        service: Arc<S>,
+        gate: Arc<Gate>,
+        request_bytes_max: Option<usize>,
+    ) -> Serving {
+        let budget = Budget::new(request_bytes_max.unwrap_or(usize::MAX));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         for listener in self.listeners {
             tasks.spawn(listener.run(

@@ -2,74 +2,18 @@
 //! them share a `Gate`, which counts connections. A lack of file descriptors costs new connections only.
 
 use super::connection::{Connection, Identity};
+use super::gate::{Admission, Gate};
 use super::{ACCEPT_PAUSE, Budget, Limits};
 use crate::dispatch::{ConnectionEvent, Service};
-use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
-
-/// Counts the connections of a broker: at `max.connections` nobody is accepted until one ends, and who would exceed
-/// `max.connections.per.ip` is closed at once, both as in Kafka.
-#[derive(Debug)]
-pub struct Gate {
-    places: Arc<Semaphore>,
-    per_ip_max: usize,
-    by_ip: Mutex<HashMap<IpAddr, usize>>,
-    next_id: AtomicU64,
-}
-
-impl Gate {
-    /// Both bounds are at least 1; what exceeds the semaphore's range means no bound.
-    pub fn new(connections_max: usize, per_ip_max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            places: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
-            per_ip_max,
-            by_ip: Mutex::new(HashMap::new()),
-            next_id: AtomicU64::new(1),
-        })
-    }
-
-    fn admit(self: &Arc<Self>, ip: IpAddr, place: OwnedSemaphorePermit) -> Option<Admission> {
-        let mut by_ip = self.by_ip.lock();
-        let count = by_ip.entry(ip).or_insert(0);
-        if *count >= self.per_ip_max {
-            return None;
-        }
-        *count += 1;
-        drop(by_ip);
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Some(Admission { gate: Arc::clone(self), ip, id, _place: place })
-    }
-}
-
-/// A connection's right to exist; given back when dropped.
-struct Admission {
-    gate: Arc<Gate>,
-    ip: IpAddr,
-    id: u64,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let mut by_ip = self.gate.by_ip.lock();
-        if let Some(count) = by_ip.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                by_ip.remove(&self.ip);
-            }
-        }
-    }
-}
 
 /// A bound address that is not yet accepted on.
 pub struct Listener {
@@ -151,7 +95,7 @@ impl Listener {
     }
 
     async fn accept(&self, gate: &Gate) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&gate.places).acquire_owned().await.map_err(io::Error::other)?;
+        let place = gate.place().await?;
         let (stream, peer) = self.socket.accept().await?;
         Ok((stream, peer, place))
     }

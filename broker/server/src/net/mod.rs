@@ -4,13 +4,15 @@
 mod budget;
 mod connection;
 mod front;
+mod gate;
 mod input;
 mod listener;
 mod output;
 
 pub use budget::Budget;
-pub use front::{Capacity, Front, Serving};
-pub use listener::{Gate, Listener, raise_open_files_limit};
+pub use front::{Front, Serving};
+pub use gate::{Gate, Quotas};
+pub use listener::{Listener, raise_open_files_limit};
 
 use std::time::Duration;
 

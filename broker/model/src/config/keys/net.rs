@@ -1,7 +1,7 @@
 //! Keys of sockets, requests and quotas.
 
-use super::row::{honoured, refused, stored};
-use crate::config::key::Check::{Any, AtLeast};
+use super::row::{connection_overrides, honoured, refused, stored};
+use crate::config::key::Check::{Any, AtLeast, Custom};
 use crate::config::key::Key;
 use crate::config::key::Type::{Class, Int, List, Long, String};
 use crate::config::key::Update::{ClusterWide, ReadOnly};
@@ -22,8 +22,8 @@ pub(super) static KEYS: &[Key] = &[
     honoured("queued.max.request.bytes", Long, Some("268435456"), AtLeast(-1), ReadOnly, "Memory for requests that are being received, for all connections together, beyond 64 KiB each. -1 takes away the bound; Kafka's own default is -1."),
     stored("queued.max.requests", Int, Some("500"), AtLeast(1), ReadOnly, "Requests that may wait for a handler thread. Ottla has no such queue: a connection reads on only when its request was handled."),
     honoured("max.connections", Int, Some("2147483647"), AtLeast(1), ReadOnly, "Connections that may be open at once; who comes later waits until one ends."),
-    honoured("max.connections.per.ip", Int, Some("2147483647"), AtLeast(1), ReadOnly, "Connections that one address may have open at once; further ones are closed."),
-    refused("max.connections.per.ip.overrides", String, Some(""), Any, ClusterWide, "Exceptions from max.connections.per.ip, by address or host name."),
+    honoured("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), ClusterWide, "Connections that one address may have open at once; further ones are closed."),
+    honoured("max.connections.per.ip.overrides", String, Some(""), Custom(connection_overrides), ClusterWide, "Exceptions from max.connections.per.ip, as IP_ADDRESS:CONNECTIONS."),
     stored("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0), ClusterWide, "New connections that the broker accepts in a second."),
     honoured("connections.max.idle.ms", Long, Some("600000"), AtLeast(-1), ReadOnly, "A client that sends no whole request and takes no answer for so long is disconnected. -1 never disconnects."),
     stored("connections.max.reauth.ms", Long, Some("0"), Any, ReadOnly, "How long a SASL session lasts before it must authenticate again."),

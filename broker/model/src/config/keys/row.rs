@@ -1,7 +1,7 @@
 //! How a row of the list becomes a key.
 
 use crate::config::key::{Check, Key, Status, Type, Update};
-use crate::config::list::items;
+use crate::config::list::{connections_by_address, items};
 
 macro_rules! rows {
     ($($name:ident => $status:ident;)*) => {
@@ -35,6 +35,24 @@ pub(super) fn gzip_level(value: &str) -> Result<(), String> {
         Ok(-1 | 1..=9) => Ok(()),
         _ => Err("from 1 to 9, or -1".to_owned()),
     }
+}
+
+/// Every replica, or some as PARTITION:BROKER.
+pub(super) fn throttled_replicas(value: &str) -> Result<(), String> {
+    let is_replica = |item: &str| {
+        item.split_once(':').is_some_and(|(partition, broker)| {
+            [partition, broker].iter().all(|number| number.trim().parse::<u32>().is_ok())
+        })
+    };
+    if value == "*" || items(value).all(is_replica) {
+        return Ok(());
+    }
+    Err("* for all replicas, or a list of PARTITION:BROKER".to_owned())
+}
+
+/// Addresses with their own bound of connections.
+pub(super) fn connection_overrides(value: &str) -> Result<(), String> {
+    connections_by_address(value).map(|_| ())
 }
 
 /// Broker and controller are one process.

@@ -1,6 +1,6 @@
 //! Kafka's keys of topics, each with the broker's key that holds its default.
 
-use super::row::{gzip_level, honoured, of_topic, refused, stored};
+use super::row::{gzip_level, honoured, of_topic, refused, stored, throttled_replicas};
 use crate::config::key::Check::{Any, AtLeast, Between, Custom, OneOf, Only, Share};
 use crate::config::key::Key;
 use crate::config::key::Type::{Boolean, Double, Int, List, Long, String};
@@ -8,7 +8,7 @@ use crate::config::key::Update::ClusterWide;
 
 #[rustfmt::skip] // a table: one key a line
 pub(super) static KEYS: &[Key] = &[
-    of_topic(honoured("cleanup.policy", List, Some("delete"), Only(&["delete"], "compaction is not built"), ClusterWide, "What happens to old segments. Only `delete` is built."), Some("log.cleanup.policy")),
+    of_topic(honoured("cleanup.policy", List, Some("delete"), Only(&["delete"], "compaction is not built"), ClusterWide, "What happens to old segments. Only `delete` is built; with an empty list they stay."), Some("log.cleanup.policy")),
     of_topic(honoured("compression.type", String, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), ClusterWide, "Whether batches keep the producer's compression (`producer`), or are recompressed to this one."), Some("compression.type")),
     of_topic(honoured("compression.gzip.level", Int, Some("-1"), Custom(gzip_level), ClusterWide, "Level for batches that the broker recompresses with gzip."), Some("compression.gzip.level")),
     of_topic(honoured("compression.lz4.level", Int, Some("9"), Between(1, 17), ClusterWide, "Level for batches that the broker recompresses with lz4."), Some("compression.lz4.level")),
@@ -17,9 +17,9 @@ pub(super) static KEYS: &[Key] = &[
     of_topic(honoured("file.delete.delay.ms", Long, Some("60000"), AtLeast(0), ClusterWide, "How long the files of a deleted segment stay, so that reads in flight can end."), Some("log.segment.delete.delay.ms")),
     of_topic(honoured("flush.messages", Long, Some("9223372036854775807"), AtLeast(1), ClusterWide, "Records after which the log is flushed to disk."), Some("log.flush.interval.messages")),
     of_topic(honoured("flush.ms", Long, Some("9223372036854775807"), AtLeast(0), ClusterWide, "Time after which the log is flushed to disk."), Some("log.flush.interval.ms")),
-    of_topic(stored("follower.replication.throttled.replicas", List, Some(""), Any, ClusterWide, "Followers whose fetches are throttled."), None),
+    of_topic(stored("follower.replication.throttled.replicas", List, Some(""), Custom(throttled_replicas), ClusterWide, "Followers whose fetches are throttled."), None),
     of_topic(honoured("index.interval.bytes", Int, Some("4096"), AtLeast(0), ClusterWide, "Bytes of log between two entries of the offset index."), Some("log.index.interval.bytes")),
-    of_topic(stored("leader.replication.throttled.replicas", List, Some(""), Any, ClusterWide, "Leaders whose answers to followers are throttled."), None),
+    of_topic(stored("leader.replication.throttled.replicas", List, Some(""), Custom(throttled_replicas), ClusterWide, "Leaders whose answers to followers are throttled."), None),
     of_topic(stored("local.retention.bytes", Long, Some("-2"), AtLeast(-2), ClusterWide, "Size of the local part of a tiered log."), Some("log.local.retention.bytes")),
     of_topic(stored("local.retention.ms", Long, Some("-2"), AtLeast(-2), ClusterWide, "Age of the local part of a tiered log."), Some("log.local.retention.ms")),
     of_topic(stored("max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1), ClusterWide, "Age at which a record must become compactable."), Some("log.cleaner.max.compaction.lag.ms")),
