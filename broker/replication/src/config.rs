@@ -26,6 +26,14 @@ pub struct PartitionConfig {
     pub lane_bytes: u64,
 }
 
+impl PartitionConfig {
+    /// For a partition of so many replicas: no more of them can be asked to be in sync than there are, as in Kafka.
+    pub fn with_replicas(self, replicas: usize) -> PartitionConfig {
+        let replicas = u32::try_from(replicas.max(1)).unwrap_or(u32::MAX);
+        PartitionConfig { min_insync_replicas: self.min_insync_replicas.min(replicas), ..self }
+    }
+}
+
 impl Default for PartitionConfig {
     /// Kafka's defaults, and the lane's.
     fn default() -> PartitionConfig {

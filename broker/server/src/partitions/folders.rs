@@ -114,6 +114,14 @@ impl Folders {
         Ok(path)
     }
 
+    /// Puts aside a folder that no topic of the cluster claims; it stays until a person removes it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn mark_stray(&self, folder: usize, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
+        self.folders[folder].dir.mark_stray(partition)
+    }
+
     /// Removes a folder that was marked.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ impl Follower {
         Follower { broker, folders, surroundings, runtime, applied: HashMap::new() }
     }
 
-    /// The first pass: opens what the image has and removes folders of topics that it does not have. Blocks.
+    /// The first pass: opens what the image has and puts aside the folders of topics that it does not have. Blocks.
     ///
     /// # Errors
     /// Those of the disk while the folders are listed; a partition that cannot be opened is said and left out.
@@ -64,21 +64,24 @@ impl Follower {
         let image = self.broker.partitions.metadata.image();
         let mut existing = self.folders.existing()?;
         self.show(&image, &mut existing);
-        if image.topics().next().is_none() && !existing.is_empty() {
-            // More likely the metadata was lost than every topic deleted, and then these are all that is left.
-            tracing::error!(
-                folders = existing.len(),
-                "the cluster's metadata has no topic, but there are partitions on disk: they are left alone; restore \
-                 __cluster_metadata-0, or remove the folders if they are no longer needed"
-            );
-            return Ok(());
-        }
-        for (partition, (folder, found)) in existing {
-            // The topic was deleted while this broker was down, or was created anew since.
-            tracing::warn!(%partition, path = %found.path.display(), "no topic of the cluster: removed");
-            self.discard(folder, &partition, Duration::ZERO);
+        for (partition, (folder, _)) in existing {
+            self.put_aside(folder, &partition, "no topic of the cluster has this partition");
         }
         Ok(())
+    }
+
+    /// Renames a folder that no topic claims, as Kafka does: the topic may have been deleted while this broker was
+    /// down, but the metadata may also have been lost, and then this is all that is left of it.
+    fn put_aside(&self, folder: usize, partition: &TopicPartition, reason: &str) {
+        match self.folders.mark_stray(folder, partition) {
+            Ok(path) => tracing::warn!(
+                %partition, path = %path.display(), reason,
+                "a stray partition was put aside: remove its folder if it is no longer needed"
+            ),
+            Err(error) => {
+                tracing::error!(%partition, %error, reason, "a stray partition cannot be put aside")
+            }
+        }
     }
 
     /// Follows until `stop`.
@@ -142,9 +145,10 @@ impl Follower {
         unchanged: bool,
         existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>,
     ) -> Arc<Topic> {
-        let config = self.broker.config.partition_config(image, &wanted.configs);
+        let topic_config = self.broker.config.partition_config(image, &wanted.configs);
         let mut partitions = Vec::with_capacity(wanted.partitions.len());
         for (index, state) in wanted.partitions.iter().enumerate() {
+            let config = topic_config.with_replicas(state.replicas.len());
             let open = known.and_then(|topic| topic.partitions.get(index)).and_then(Option::as_ref);
             if let Some(open) = open {
                 if !unchanged {
@@ -223,9 +227,8 @@ impl Follower {
             Some((folder, found)) if found.topic_id == Some(topic_id) => {
                 Ok(self.folders.known(folder, &found))
             }
-            Some((folder, found)) => {
-                tracing::warn!(%partition, path = %found.path.display(), "of an earlier topic of this name: removed");
-                self.discard(folder, partition, Duration::ZERO);
+            Some((folder, _)) => {
+                self.put_aside(folder, partition, "it belongs to another topic of this name");
                 self.folders.create(partition, topic_id)
             }
             None => self.folders.create(partition, topic_id),

@@ -1,6 +1,7 @@
-//! The folders of partitions: `TOPIC-N` with a `partition.metadata` that holds the topic's id, and `…-delete` for
-//! those that are on their way out. A partition is deleted by renaming its folder, so that a crash in between leaves
-//! either the whole partition or something that the next start removes.
+//! The folders of partitions: `TOPIC-N` with a `partition.metadata` that holds the topic's id, `…-delete` for those
+//! that are on their way out, and `…-stray` for those that belong to no topic and wait for a person. A partition is
+//! deleted by renaming its folder, so that a crash in between leaves either the whole partition or something that the
+//! next start removes.
 
 use std::fs;
 use std::io;
@@ -15,6 +16,7 @@ use crate::error::StorageError;
 use crate::names;
 
 const DELETE_SUFFIX: &str = "-delete";
+const STRAY_SUFFIX: &str = "-stray";
 /// The longest name that file systems take.
 const NAME_BYTES_MAX: usize = 255;
 const METADATA_BYTES_MAX: u64 = 4096;
@@ -84,8 +86,21 @@ impl LogDir {
     /// # Errors
     /// Those of the disk.
     pub fn mark_deleted(&self, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
+        self.rename(partition, DELETE_SUFFIX)
+    }
+
+    /// Puts aside a folder of which the cluster's metadata knows nothing. Nobody removes it: it may be all that is left
+    /// of a lost cluster. Returns its new path.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn mark_stray(&self, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
+        self.rename(partition, STRAY_SUFFIX)
+    }
+
+    fn rename(&self, partition: &TopicPartition, suffix: &str) -> Result<PathBuf, StorageError> {
         let path = self.partition_path(partition);
-        let renamed = self.path.join(deleted_name(partition));
+        let renamed = self.path.join(renamed(partition, suffix));
         fs::rename(&path, &renamed).map_err(|error| StorageError::io("rename", &path, error))?;
         disk::sync_dir(&self.path)?;
         Ok(renamed)
@@ -135,10 +150,10 @@ impl LogDir {
     }
 }
 
-/// `TOPIC-N.32 hexadecimal digits-delete`, with the topic cut so that it stays a file name.
-fn deleted_name(partition: &TopicPartition) -> String {
+/// `TOPIC-N.32 hexadecimal digits-delete`, as Kafka names it, with the topic cut so that it stays a file name.
+fn renamed(partition: &TopicPartition, suffix: &str) -> String {
     let unique = TopicId::random().0.simple();
-    let suffix = format!("-{}.{unique}{DELETE_SUFFIX}", partition.partition);
+    let suffix = format!("-{}.{unique}{suffix}", partition.partition);
     let mut end = partition.topic.len().min(NAME_BYTES_MAX - suffix.len());
     while !partition.topic.is_char_boundary(end) {
         end -= 1;
