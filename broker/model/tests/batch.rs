@@ -3,7 +3,8 @@
 
 use ottla_model::batch::{
     BatchError, Batches, Builder, Compression, HEADER_BYTES, Header, Limit, Producer, RecordHeader, Records,
-    TimestampType, check_crc, fingerprint, patch, records_area, set_log_append_time, summarize, validate,
+    TimestampType, check_crc, fingerprint, only_batch, patch, records_area, set_log_append_time, summarize,
+    validate,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -225,7 +226,6 @@ fn log_append_time_stamps_every_record() {
     assert_eq!(check_crc(&batch), Ok(()));
     assert_eq!(header.attributes.timestamp_type(), TimestampType::LogAppendTime);
     assert_eq!((header.base_timestamp, header.max_timestamp), (1_000, 5_000));
-    assert_eq!(validate(&batch), Err(BatchError::TimestampType));
     // A record that moves from such a batch takes the broker's time with it.
     let mut builder = Builder::new(Compression::None);
     let first = Records::new(&batch[HEADER_BYTES..], 2).expect("built").next().expect("two").expect("sound");
@@ -258,7 +258,7 @@ fn with(change: impl FnOnce(&mut Header)) -> Vec<u8> {
 
 #[test]
 fn each_wrong_field_has_its_own_answer() {
-    use ottla_model::error::ErrorCode::{InvalidRecord, InvalidTimestamp, UnsupportedCompressionType};
+    use ottla_model::error::ErrorCode::{InvalidRecord, UnsupportedCompressionType};
     let wrong = |change: fn(&mut Header)| validate(&with(change)).expect_err("a wrong field");
     assert_eq!(validate(&with(|_| ())).map(|header| header.record_count), Ok(2));
     assert_eq!(wrong(|h| h.record_count = i32::MAX).code(), InvalidRecord);
@@ -266,11 +266,46 @@ fn each_wrong_field_has_its_own_answer() {
     assert_eq!(wrong(|h| (h.record_count, h.last_offset_delta) = (0, -1)).code(), InvalidRecord);
     assert_eq!(wrong(|h| h.attributes = h.attributes.with_control(true)), BatchError::Control);
     assert_eq!(wrong(|h| h.attributes.0 |= 7).code(), UnsupportedCompressionType);
-    assert_eq!(wrong(|h| h.attributes.0 |= 8).code(), InvalidTimestamp);
     assert_eq!(wrong(|h| h.producer_id = 1), BatchError::Sequence { producer_id: 1, sequence: -1 });
     // The claim alone must not cost memory: 88 bytes once asked for 2 billion records.
     let huge = |h: &mut Header| (h.record_count, h.last_offset_delta) = (i32::MAX, i32::MAX - 1);
     assert!(matches!(wrong(huge), BatchError::CountMismatch { .. }));
+}
+
+#[test]
+fn the_records_of_a_request_are_one_batch() {
+    use ottla_model::error::ErrorCode::{CorruptMessage, InvalidRecord};
+    let one = two_records();
+    let with_magic = |magic: u8| {
+        let mut batch = one.clone();
+        batch[16] = magic;
+        batch
+    };
+    let with_length = |length: i32| {
+        let mut batch = one.clone();
+        batch[8..12].copy_from_slice(&length.to_be_bytes());
+        batch
+    };
+    let joined = |second: &[u8]| [one.as_slice(), second].concat();
+    for (what, records, expected) in [
+        ("one batch", one.clone(), Ok(one.as_slice())),
+        ("the begin of a second", joined(&one[..40]), Ok(one.as_slice())),
+        ("less than a length behind it", joined(&[0xff; 11]), Ok(one.as_slice())),
+        ("nothing", Vec::new(), Err(InvalidRecord)),
+        ("a cut batch", one[..one.len() - 1].to_vec(), Err(InvalidRecord)),
+        ("a cut header", one[..20].to_vec(), Err(InvalidRecord)),
+        ("two batches", joined(&one), Err(InvalidRecord)),
+        ("magic 0", with_magic(0), Err(InvalidRecord)),
+        ("magic 1", with_magic(1), Err(InvalidRecord)),
+        ("magic 3", with_magic(3), Err(CorruptMessage)),
+        ("a negative magic", with_magic(0xff), Err(CorruptMessage)),
+        ("a length of nothing", with_length(13), Err(CorruptMessage)),
+        ("a negative length", with_length(-5), Err(CorruptMessage)),
+        ("a length beyond the request", with_length(i32::MAX), Err(InvalidRecord)),
+        ("no batch behind the first", joined(&[0xff; 12]), Err(CorruptMessage)),
+    ] {
+        assert_eq!(only_batch(&records).map_err(|error| error.code()), expected, "{what}");
+    }
 }
 
 #[test]

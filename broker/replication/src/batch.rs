@@ -112,13 +112,13 @@ pub(crate) fn prepare(
     }
     let recompress = config.compression.filter(|(codec, _)| batch.header.compression().ok() != Some(*codec));
     if let (Some(summary), None) = (batch.summary, recompress) {
-        check_summary(&summary, config, now_ms, || record_times(batch))?;
+        check_summary(&batch.header, &summary, config, now_ms, || record_times(batch))?;
         return Ok(finish(batch, config, now_ms, &summary));
     }
     with_scratch(|scratch| {
         let area = records_area(&batch.bytes, scratch, Limit::default())?;
         let summary = summarize(&batch.header, area)?;
-        check_summary(&summary, config, now_ms, || Ok(times_of(&batch.header, area)))?;
+        check_summary(&batch.header, &summary, config, now_ms, || Ok(times_of(&batch.header, area)))?;
         match recompress {
             None => Ok(finish(batch, config, now_ms, &summary)),
             Some((codec, level)) => recompressed(batch, config, now_ms, &summary, area, codec, level),
@@ -127,6 +127,7 @@ pub(crate) fn prepare(
 }
 
 fn check_summary(
+    header: &Header,
     summary: &Summary,
     config: &PartitionConfig,
     now_ms: i64,
@@ -146,7 +147,10 @@ fn check_summary(
         });
     }
     if config.timestamp_type == TimestampType::LogAppendTime {
-        return Ok(());
+        return match header.attributes.timestamp_type() {
+            TimestampType::CreateTime => Ok(()),
+            TimestampType::LogAppendTime => Err(stamped_by_client(header)),
+        };
     }
     let oldest = now_ms.saturating_sub(config.timestamp_before_max_ms);
     let newest = now_ms.saturating_add(config.timestamp_after_max_ms);
@@ -165,12 +169,27 @@ fn check_summary(
             message: format!("timestamp {time} is out of range: it should lie between {oldest} and {newest}"),
         })
         .collect();
-    let Some(first) = records.first() else { return Ok(()) };
+    let Some(first) = records.first() else {
+        let stamped = header.attributes.timestamp_type() == TimestampType::LogAppendTime;
+        let without = summary.min_timestamp == NO_TIMESTAMP;
+        return if stamped && without { Err(stamped_by_client(header)) } else { Ok(()) };
+    };
     let message = format!("record {}: {}", first.index, first.message);
     Err(AppendError {
         error: ottla_model::error::KafkaError::new(ErrorCode::InvalidTimestamp, message),
         records,
     })
+}
+
+/// Only the broker stamps a batch with the time of its append. Where the records bring times of their own, the claim
+/// is harmless and is taken back when the header is written.
+fn stamped_by_client(header: &Header) -> AppendError {
+    let message = "a client may not set the timestamp type of a batch to LogAppendTime";
+    let named = header.record_count.unsigned_abs().min(RECORD_ERRORS_MAX as u32);
+    AppendError {
+        error: ottla_model::error::KafkaError::new(ErrorCode::InvalidTimestamp, message),
+        records: (0..named).map(|index| RecordError { index, message: message.to_owned() }).collect(),
+    }
 }
 
 fn record_times(batch: &ClientBatch) -> Result<Vec<i64>, AppendError> {
@@ -203,7 +222,8 @@ fn timestamped(header: Header, config: &PartitionConfig, now_ms: i64, summary: &
     match config.timestamp_type {
         // Some clients state a max timestamp that none of their records has; the index must not believe it.
         TimestampType::CreateTime => {
-            (Header { max_timestamp: summary.max_timestamp, ..header }, NO_TIMESTAMP)
+            let attributes = header.attributes.with_timestamp_type(TimestampType::CreateTime);
+            (Header { attributes, max_timestamp: summary.max_timestamp, ..header }, NO_TIMESTAMP)
         }
         TimestampType::LogAppendTime => {
             let attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);

@@ -48,7 +48,8 @@ impl ProducerStates {
         }
         match self.entries.get(&header.producer_id) {
             Some(entry) => entry.check(header),
-            None => Ok(Checked::New),
+            // Nothing is known of it, but an epoch below "none" is older than any.
+            None => ProducerEntry::new(header.producer_id).check(header),
         }
     }
 

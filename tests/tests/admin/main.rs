@@ -3,6 +3,7 @@
 
 mod cluster;
 mod configs;
+mod faults;
 mod topics;
 
 use anyhow::{Context, Result};

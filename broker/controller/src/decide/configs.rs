@@ -72,8 +72,9 @@ pub fn alter_configs(
     target: ConfigTarget<'_>,
     changes: &[ConfigChange<'_>],
 ) -> Decision<Configs> {
-    let (owner, before) = current(image, target)?;
+    let (owner, before) = current(image, target);
     let after = changed(rules, target, &before, changes)?;
+    let owner = owner?;
     Ok((change_records(owner, &before, after.clone()), after))
 }
 
@@ -85,12 +86,13 @@ pub fn replace_configs(
     target: ConfigTarget<'_>,
     configs: &[(&str, Option<&str>)],
 ) -> Decision<Configs> {
-    let (owner, before) = current(image, target)?;
+    let (owner, before) = current(image, target);
     let changes: Vec<_> = configs
         .iter()
         .map(|(name, value)| ConfigChange { name, value: *value, operation: Operation::Set })
         .collect();
     let after = changed(rules, target, &before, &replaced(&before, &changes))?;
+    let owner = owner?;
     Ok((change_records(owner, &before, after.clone()), after))
 }
 
@@ -101,22 +103,22 @@ fn replaced<'a>(before: &'a Configs, changes: &[ConfigChange<'a>]) -> Vec<Config
     changes.iter().copied().chain(deleted).collect()
 }
 
-fn current(image: &Image, target: ConfigTarget<'_>) -> Result<(ConfigOwner, Configs), KafkaError> {
+/// Whose configs a change is of, and what they are. As in Kafka, what is wrong with the change itself is told before
+/// that there is nobody to change.
+fn current(image: &Image, target: ConfigTarget<'_>) -> (Result<ConfigOwner, KafkaError>, Configs) {
     let owner = match target {
         ConfigTarget::Topic(name) => match image.topic(name) {
-            Some(topic) => ConfigOwner::Topic(topic.id),
-            None => {
-                return refuse(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'"));
-            }
+            Some(topic) => Ok(ConfigOwner::Topic(topic.id)),
+            None => refuse(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")),
         },
         ConfigTarget::Broker(id) if image.broker(id).is_none() => {
-            return refuse(ErrorCode::InvalidRequest, format!("broker {id} is not registered"));
+            refuse(ErrorCode::InvalidRequest, format!("broker {id} is not registered"))
         }
-        ConfigTarget::Broker(id) => ConfigOwner::Broker(id),
-        ConfigTarget::AllBrokers => ConfigOwner::AllBrokers,
+        ConfigTarget::Broker(id) => Ok(ConfigOwner::Broker(id)),
+        ConfigTarget::AllBrokers => Ok(ConfigOwner::AllBrokers),
     };
-    let configs = image.configs(owner).map(|configs| (**configs).clone()).unwrap_or_default();
-    Ok((owner, configs))
+    let configs = owner.as_ref().ok().and_then(|owner| image.configs(*owner));
+    (owner.clone(), configs.map(|configs| (**configs).clone()).unwrap_or_default())
 }
 
 /// `before` with the changes made, validated as a whole.

@@ -1,5 +1,7 @@
 //! Topics come and go. The rules and error codes are those of Kafka's ReplicationControlManager.
 
+use std::collections::BTreeMap;
+
 use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_model::ids::{BrokerId, TopicId};
 use ottla_model::topic_name;
@@ -71,9 +73,9 @@ pub fn create_topic(
             format!("topic '{name}' collides with '{other}': in metrics '.' and '_' are the same character"),
         );
     }
+    let configs = initial_configs(rules, name, topic.configs)?;
     let partitions = partitions(image, &topic, defaults)?;
     check_partition_room(image, partitions.len())?;
-    let configs = initial_configs(rules, name, topic.configs)?;
     let created = CreatedTopic {
         id: topic.id,
         partitions: partitions.len() as i32,
@@ -174,9 +176,12 @@ fn initial_configs(
     topic: &str,
     configs: &[(String, Option<String>)],
 ) -> Result<Configs, KafkaError> {
-    let changes: Vec<ConfigChange<'_>> = configs
-        .iter()
-        .map(|(name, value)| ConfigChange { name, value: value.as_deref(), operation: Operation::Set })
+    // As in Kafka, the last value counts for a config that is named twice.
+    let last: BTreeMap<&str, Option<&str>> =
+        configs.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+    let changes: Vec<ConfigChange<'_>> = last
+        .into_iter()
+        .map(|(name, value)| ConfigChange { name, value, operation: Operation::Set })
         .collect();
     for change in &changes {
         if change.value.is_none() {

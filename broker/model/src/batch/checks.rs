@@ -5,9 +5,13 @@
 use super::attributes::{Attributes, Compression, TimestampType};
 use super::compression::{Limit, decompress};
 use super::fault::BatchError;
-use super::header::{HEADER_BYTES, Header, field};
+use super::header::{HEADER_BYTES, Header, LENGTH_PREFIX_BYTES, MAGIC, field};
 use super::records::{Record, Records};
 use crate::bounds::RECORD_BYTES_MIN;
+
+/// What follows the length field of an empty message of the oldest format (magic 0): CRC, magic, attributes and the
+/// lengths of key and value.
+const OLD_BATCH_LENGTH_MIN: i32 = 14;
 
 /// Compares a whole batch with its CRC, which covers everything from the attributes on.
 ///
@@ -22,7 +26,7 @@ pub fn check_crc(batch: &[u8]) -> Result<(), BatchError> {
 }
 
 /// Checks one whole batch as a client may send it: format, length, CRC, codec, counts, base offset, no control
-/// batch, a sequence where there is a producer, timestamps of the producer.
+/// batch, a sequence where there is a producer.
 /// In the order in which Kafka checks them, so that the same fault gets the same answer.
 ///
 /// # Errors
@@ -59,10 +63,40 @@ fn check_client_header(header: &Header) -> Result<(), BatchError> {
     if header.has_producer() && header.base_sequence < 0 {
         return Err(BatchError::Sequence { producer_id: header.producer_id, sequence: header.base_sequence });
     }
-    if header.attributes.timestamp_type() == TimestampType::LogAppendTime {
-        return Err(BatchError::TimestampType);
-    }
     Ok(())
+}
+
+/// The one batch that the records of a produce request hold for a partition. The begin of another batch that is not
+/// there whole is left out, as Kafka does.
+///
+/// # Errors
+/// `Missing` without a whole batch, `Several` where a further one follows, `Length` and `Magic` where one cannot be
+/// a batch. What the batch holds is for [`validate`].
+pub fn only_batch(records: &[u8]) -> Result<&[u8], BatchError> {
+    let (batch, rest) = split_batch(records)?.ok_or(BatchError::Missing)?;
+    match batch[field::MAGIC] as i8 {
+        MAGIC if split_batch(rest)?.is_some() => Err(BatchError::Several),
+        MAGIC => Ok(batch),
+        magic => Err(BatchError::Magic { magic }),
+    }
+}
+
+type BatchAndRest<'a> = (&'a [u8], &'a [u8]);
+
+/// The first batch of any format and what follows it; none where it is not there whole.
+fn split_batch(records: &[u8]) -> Result<Option<BatchAndRest<'_>>, BatchError> {
+    let Some(length) = records.get(field::BATCH_LENGTH..).and_then(|from| from.first_chunk::<4>()) else {
+        return Ok(None);
+    };
+    let length = i32::from_be_bytes(*length);
+    if length < OLD_BATCH_LENGTH_MIN {
+        return Err(BatchError::Length { length });
+    }
+    let Some(magic) = records.get(field::MAGIC).map(|byte| *byte as i8) else { return Ok(None) };
+    if !(0..=MAGIC).contains(&magic) {
+        return Err(BatchError::Magic { magic });
+    }
+    Ok(records.split_at_checked(LENGTH_PREFIX_BYTES + length as usize))
 }
 
 /// The uncompressed records of a whole batch: borrowed from it where it is not compressed, else from `scratch`,

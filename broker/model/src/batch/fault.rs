@@ -12,6 +12,10 @@ pub enum BatchError {
     Length { length: i32 },
     #[error("{extra} bytes follow the batch")]
     Trailing { extra: usize },
+    #[error("there is no whole record batch: send exactly one for a partition")]
+    Missing,
+    #[error("a further record batch follows the first: send exactly one for a partition")]
+    Several,
     #[error("magic {magic} is not supported: only the record format v2 (magic 2) is")]
     Magic { magic: i8 },
     #[error("the batch's CRC is {expected:#010x}, its content has {computed:#010x}")]
@@ -30,8 +34,6 @@ pub enum BatchError {
     Control,
     #[error("base sequence {sequence} is invalid for a batch of producer {producer_id}")]
     Sequence { producer_id: i64, sequence: i32 },
-    #[error("a producer may not set the timestamp type to LogAppendTime")]
-    TimestampType,
     #[error("the {codec} data cannot be decompressed: {reason}")]
     Compressed { codec: &'static str, reason: String },
     #[error("decompressed, the batch exceeds the allowed {allowed} bytes ({compressed} compressed)")]
@@ -49,11 +51,14 @@ impl BatchError {
             | BatchError::Trailing { .. }
             | BatchError::Crc { .. }
             | BatchError::Compressed { .. } => ErrorCode::CorruptMessage,
-            BatchError::Magic { .. } => ErrorCode::UnsupportedForMessageFormat,
+            // An old format is a record that this version of the request may not hold; any other is no record.
+            BatchError::Magic { magic: 0 | 1 } => ErrorCode::InvalidRecord,
+            BatchError::Magic { .. } => ErrorCode::CorruptMessage,
             BatchError::Codec { .. } => ErrorCode::UnsupportedCompressionType,
             BatchError::Inflated { .. } | BatchError::Full { .. } => ErrorCode::MessageTooLarge,
-            BatchError::TimestampType => ErrorCode::InvalidTimestamp,
-            BatchError::Count { .. }
+            BatchError::Missing
+            | BatchError::Several
+            | BatchError::Count { .. }
             | BatchError::CountMismatch { .. }
             | BatchError::Record { .. }
             | BatchError::BaseOffset(_)

@@ -22,7 +22,8 @@ pub use attributes::{Attributes, Compression, TimestampType};
 pub use batches::Batches;
 pub use builder::{Builder, Producer};
 pub use checks::{
-    Summary, check_crc, patch, records_area, set_log_append_time, summarize, summarize_with, validate,
+    Summary, check_crc, only_batch, patch, records_area, set_log_append_time, summarize, summarize_with,
+    validate,
 };
 pub use compression::{Limit, compress, decompress};
 pub use crc::{combine_crc, crc, replace_crc};

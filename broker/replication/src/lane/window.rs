@@ -78,7 +78,7 @@ impl LaneWindows {
     /// rules. Changes nothing.
     pub fn check(&self, header: &Header, in_log: Option<&ProducerEntry>) -> Result<Checked, SequenceError> {
         match (self.producers.get(&header.producer_id), in_log) {
-            (None, None) => Ok(Checked::New),
+            (None, None) => ProducerEntry::new(header.producer_id).check(header),
             (None, Some(in_log)) => in_log.check(header),
             (Some(in_lane), in_log) => in_lane.union(header.producer_id, in_log).check(header),
         }

@@ -2,11 +2,13 @@
 //! there is; the metadata image holds what was set while the cluster runs; a broker's start brings the rest. The
 //! handlers of the config APIs and of topic creation stand before it.
 
+mod answer;
 mod change;
 mod describe;
 mod resource;
 mod rules;
 
+pub use answer::{Wanted, change_all};
 pub use change::{Wish, change, prepare_topic, touches_plugins, warn_without_effect};
 pub use describe::{Entry, Source, broker_entries, cluster_entries, topic_entries};
 pub use resource::{Resource, check_distinct};

@@ -17,6 +17,8 @@ use crate::broker::Broker;
 use crate::dispatch::FileRange;
 use crate::fetch::session::{Answer, Topic, Wanted};
 
+/// From this version on, an answer says who leads when this broker does not (KIP-951).
+const CURRENT_LEADER_VERSION: i16 = 16;
 /// zstd is known to clients from this version on (KIP-110).
 const ZSTD_VERSION: i16 = 10;
 /// Fewer bytes are copied into the answer, which leaves in one piece: a range costs system calls of its own.
@@ -56,7 +58,7 @@ impl<'a> Reader<'a> {
         Reader { broker, request }
     }
 
-    /// One pass, in the order given.
+    /// One pass, in the order given; partitions that do not exist come last, as in Kafka.
     pub fn read(&self, wanted: &[Wanted]) -> Read {
         let mut read = Read {
             answers: Vec::with_capacity(wanted.len()),
@@ -65,33 +67,45 @@ impl<'a> Reader<'a> {
             marks: Vec::with_capacity(wanted.len()),
         };
         let budget = self.request.max_bytes.min(self.broker.config.fetch_bytes_max);
+        let mut unknown = Vec::new();
         for one in wanted {
-            let found = self.one(one, budget.saturating_sub(read.bytes), read.bytes == 0, &mut read.marks);
-            let (data, range) = found.unwrap_or_else(|code| (failed(code), None));
+            let partition = match self.find(one) {
+                Ok(partition) => partition,
+                Err(code) => {
+                    let data = failed(code).with_partition_index(one.key.partition);
+                    unknown.push(Answer { key: one.key.clone(), data, range: None });
+                    continue;
+                }
+            };
+            let left = budget.saturating_sub(read.bytes);
+            let found = self.one(&partition, one, left, read.bytes == 0, &mut read.marks);
+            let (data, range) = found.unwrap_or_else(|code| (self.refused(&partition, code), None));
             let data = data.with_partition_index(one.key.partition);
             read.urgent |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
             let answer = Answer { key: one.key.clone(), data, range };
             read.bytes += answer.records_bytes();
             read.answers.push(answer);
         }
+        read.urgent |= !unknown.is_empty();
+        read.answers.append(&mut unknown);
         read
     }
 
     fn one(
         &self,
+        partition: &Arc<Partition>,
         wanted: &Wanted,
         budget: usize,
         first: bool,
         marks: &mut Vec<(Arc<Partition>, u64)>,
     ) -> Result<(PartitionData, Option<FileRange>), ErrorCode> {
-        let partition = self.find(wanted)?;
         partition.check_leader_epoch(wanted.current_leader_epoch)?;
         if self.request.replica_id != CONSUMER && self.request.replica_id != DEBUGGING_CONSUMER {
             // No other broker is a replica of this partition.
             return Err(ErrorCode::NotLeaderOrFollower);
         }
-        if let Some(diverging) = diverging(&partition, wanted) {
-            return Ok((self.header(&partition).with_diverging_epoch(diverging), None));
+        if let Some(diverging) = diverging(partition, wanted)? {
+            return Ok((self.header(partition).with_diverging_epoch(diverging), None));
         }
         let max_bytes = budget.min(usize::try_from(wanted.max_bytes).unwrap_or(0));
         let info = partition
@@ -100,9 +114,9 @@ impl<'a> Reader<'a> {
         let range = self.range(&info.slice);
         let records = match range {
             Some(_) => Bytes::new(),
-            None => self.read_slice(&partition, &info.slice)?,
+            None => self.read_slice(partition, &info.slice)?,
         };
-        marks.push((partition, info.mark));
+        marks.push((partition.clone(), info.mark));
         let data = PartitionData::default()
             .with_high_watermark(info.high_watermark)
             .with_last_stable_offset(info.last_stable)
@@ -152,17 +166,31 @@ impl<'a> Reader<'a> {
         match &wanted.key.topic {
             Topic::Name(name) => self.broker.partitions.find(name, wanted.key.partition),
             Topic::Id(id) => match self.broker.partitions.find_by_id(*id, wanted.key.partition) {
-                Err(ErrorCode::UnknownTopicId) if self.recreated(wanted) => {
-                    Err(ErrorCode::InconsistentTopicId)
-                }
+                // The session knew a topic by this id: it is gone, or another one bears its name.
+                Err(ErrorCode::UnknownTopicId) => Err(match &wanted.name {
+                    None => ErrorCode::UnknownTopicId,
+                    Some(name) if self.broker.partitions.topic(name).is_some() => {
+                        ErrorCode::InconsistentTopicId
+                    }
+                    Some(_) => ErrorCode::UnknownTopicOrPartition,
+                }),
                 found => found,
             },
         }
     }
 
-    /// The topic that the session knew by this id is gone, and another one bears its name.
-    fn recreated(&self, wanted: &Wanted) -> bool {
-        wanted.name.as_ref().is_some_and(|name| self.broker.partitions.topic(name).is_some())
+    /// The answer of a partition that is here and cannot be read as the request asks.
+    fn refused(&self, partition: &Partition, code: ErrorCode) -> PartitionData {
+        let data = failed(code).with_aborted_transactions(None);
+        let elsewhere = matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+        if !elsewhere || self.request.version < CURRENT_LEADER_VERSION {
+            return data;
+        }
+        data.with_current_leader(
+            LeaderIdAndEpoch::default()
+                .with_leader_id(BrokerId(self.broker.config.node_id))
+                .with_leader_epoch(partition.leader_epoch()),
+        )
     }
 
     /// Clients below version 10 cannot open zstd: they get what stands before the first such batch, or the error.
@@ -187,13 +215,17 @@ impl<'a> Reader<'a> {
 }
 
 /// Where the reader's log and ours part, if the epoch that it read last ends before its offset here (KIP-595).
-fn diverging(partition: &Partition, wanted: &Wanted) -> Option<EpochEndOffset> {
+///
+/// # Errors
+/// OFFSET_OUT_OF_RANGE for an epoch of which this log knows nothing: where the two part cannot be told then.
+fn diverging(partition: &Partition, wanted: &Wanted) -> Result<Option<EpochEndOffset>, ErrorCode> {
     if wanted.last_fetched_epoch < 0 {
-        return None;
+        return Ok(None);
     }
-    let (epoch, end_offset) = partition.end_offset_for_epoch(wanted.last_fetched_epoch).unwrap_or((-1, -1));
+    let (epoch, end_offset) =
+        partition.end_offset_for_epoch(wanted.last_fetched_epoch).ok_or(ErrorCode::OffsetOutOfRange)?;
     let parts = epoch < wanted.last_fetched_epoch || end_offset < wanted.fetch_offset;
-    parts.then(|| EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset))
+    Ok(parts.then(|| EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset)))
 }
 
 fn failed(code: ErrorCode) -> PartitionData {

@@ -243,7 +243,7 @@ impl Sessions {
 
     fn create(&self, uses_topic_ids: bool, wanted: Vec<Wanted>, answers: &[Answer], now_ms: i64) -> i32 {
         let mut cache = self.cache.lock();
-        if wanted.is_empty() || !cache.make_room(self.slots, wanted.len(), now_ms) {
+        if !cache.make_room(self.slots, wanted.len(), now_ms) {
             return NO_SESSION;
         }
         let id = cache.next_id();

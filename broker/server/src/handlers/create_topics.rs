@@ -1,7 +1,6 @@
 //! CreateTopics, and the topics that other requests create by the way. Called by the router and by Metadata; decides on
 //! the metadata image, has plugins proved before they are ordered, and answers once the topic's partitions are there.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -58,31 +57,24 @@ pub async fn handle(
     CreateTopicsResponse::default().with_topics(topics)
 }
 
-/// Creates topics with the broker's defaults where `auto.create.topics.enable` allows it. Answers those that were not
-/// created, with the reason; one that another request created meanwhile is not among them.
-pub async fn create_by_default(broker: &Arc<Broker>, names: Vec<String>) -> HashMap<String, ErrorCode> {
+/// Creates topics with the broker's defaults where `auto.create.topics.enable` allows it. Why one could not be created
+/// is logged: whoever asked learns that there is no such topic, as from Kafka.
+pub async fn create_by_default(broker: &Arc<Broker>, names: Vec<String>) {
     let image = broker.metadata.image();
     let in_force = InForce::new(&image, broker.config.node_id, &broker.config.given);
     if !in_force.layers().is_true("auto.create.topics.enable") {
-        return HashMap::new();
+        return;
     }
     let wanted: Vec<Wanted> = names.into_iter().map(Wanted::by_default).collect();
     let answers = create_all(broker, &wanted, false).await;
     broker.partitions.caught_up().await;
-    let mut failed = HashMap::new();
-    for (topic, answer) in wanted.into_iter().zip(answers) {
+    for (Wanted { name: topic, .. }, answer) in wanted.into_iter().zip(answers) {
         match answer {
-            Ok(_) => {
-                tracing::info!(topic = topic.name, "the topic was created because a client asked for it")
-            }
+            Ok(_) => tracing::info!(topic, "the topic was created because a client asked for it"),
             Err(error) if error.code == ErrorCode::TopicAlreadyExists => {}
-            Err(error) => {
-                tracing::info!(topic = topic.name, %error, "the topic could not be created for a client");
-                failed.insert(topic.name, error.code);
-            }
+            Err(error) => tracing::info!(topic, %error, "the topic could not be created for a client"),
         }
     }
-    failed
 }
 
 impl Wanted {

@@ -1,6 +1,7 @@
 //! DeleteTopics: by name, and from version 6 on by id. Called by the router; decides on the metadata image. The
 //! partitions' files go once the registry of partitions has seen the new image.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
@@ -76,6 +77,7 @@ fn named(request: &DeleteTopicsRequest, version: i16) -> Vec<Named> {
 /// Deletes what can be deleted; each topic has an answer of its own.
 fn delete_all(image: &Image, named: &[Named]) -> Decision<Vec<Answer>> {
     let twice = check_distinct(named.iter().cloned());
+    let (again, covered) = named_both_ways(image, named);
     let mut image = image.clone();
     let mut records: Vec<Record> = Vec::new();
     let mut answers: Vec<Answer> = Vec::new();
@@ -85,6 +87,15 @@ fn delete_all(image: &Image, named: &[Named]) -> Decision<Vec<Answer>> {
                 let error = KafkaError::new(ErrorCode::InvalidRequest, "the request names this topic twice");
                 answers.push((topic.clone(), Err(error)));
             }
+            continue;
+        }
+        if covered.contains(&topic.id) && topic.name.is_none() {
+            continue;
+        }
+        if let Some(id) = again.get(topic) {
+            let error =
+                KafkaError::new(ErrorCode::InvalidRequest, "the request also names this topic by its id");
+            answers.push((Named { id: *id, ..topic.clone() }, Err(error)));
             continue;
         }
         match delete(&image, topic) {
@@ -99,6 +110,20 @@ fn delete_all(image: &Image, named: &[Named]) -> Decision<Vec<Answer>> {
         }
     }
     Ok((records, answers))
+}
+
+/// The topics that a request names once by name and once by id: as they are named by name with their id, and the ids.
+/// Kafka deletes none of them, and answers the name only.
+fn named_both_ways<'a>(image: &Image, named: &'a [Named]) -> (HashMap<&'a Named, TopicId>, HashSet<TopicId>) {
+    let ids: HashSet<TopicId> =
+        named.iter().filter(|topic| topic.name.is_none()).map(|topic| topic.id).collect();
+    let by_name = named.iter().filter(|topic| topic.id.is_zero());
+    let again: HashMap<&Named, TopicId> = by_name
+        .filter_map(|topic| Some((topic, image.topic(topic.name.as_ref()?)?.id)))
+        .filter(|(_, id)| ids.contains(id))
+        .collect();
+    let covered = again.values().copied().collect();
+    (again, covered)
 }
 
 fn delete(image: &Image, topic: &Named) -> Decision<Named> {

@@ -9,6 +9,11 @@ use kafka_protocol::messages::describe_producers_response::{
     DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
 };
 
+use ottla_model::error::{ErrorCode, KafkaError};
+use ottla_model::topic_name;
+use ottla_replication::Partition;
+
+use super::view::text;
 use crate::broker::Broker;
 use crate::dispatch::RequestContext;
 
@@ -25,11 +30,23 @@ pub async fn handle(
     DescribeProducersResponse::default().with_topics(topics.collect())
 }
 
+fn find(broker: &Broker, topic: &str, index: i32) -> Result<Arc<Partition>, KafkaError> {
+    topic_name::validate(topic)?;
+    if broker.partitions.topic(topic).is_none() {
+        let message = format!("this broker has no partition of a topic '{topic}'");
+        return Err(KafkaError::new(ErrorCode::UnknownTopicOrPartition, message));
+    }
+    broker.partitions.find(topic, index).map_err(|code| KafkaError::new(code, ""))
+}
+
 fn partition(broker: &Broker, topic: &str, index: i32) -> PartitionResponse {
     let response = PartitionResponse::default().with_partition_index(index);
-    let partition = match broker.partitions.find(topic, index) {
+    let partition = match find(broker, topic, index) {
         Ok(partition) => partition,
-        Err(code) => return response.with_error_code(code.code()),
+        Err(error) => {
+            let message = (!error.message.is_empty()).then(|| text(error.message));
+            return response.with_error_code(error.code.code()).with_error_message(message);
+        }
     };
     let producers = partition.producers().into_iter().map(|producer| {
         ProducerState::default()

@@ -30,7 +30,29 @@ pub async fn handle(
     let in_force = InForce::new(&image, broker.config.node_id, &broker.config.given);
     let bound: i32 = in_force.layers().number(LIMIT).unwrap_or(1);
     let limit = usize::try_from(request.response_partition_limit.min(bound)).unwrap_or(0).max(1);
+    if is_cursor_lost(&request) {
+        return refused(&request);
+    }
     page(&image, &context.listener, &request, limit)
+}
+
+/// A cursor names a partition of a topic that is asked for.
+fn is_cursor_lost(request: &DescribeTopicPartitionsRequest) -> bool {
+    let Some(cursor) = &request.cursor else { return false };
+    let is_asked =
+        request.topics.is_empty() || request.topics.iter().any(|one| one.name == cursor.topic_name);
+    !is_asked || cursor.partition_index < 0
+}
+
+/// An answer of this version has no place for an error of the whole request, so each topic bears it.
+fn refused(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topics = request.topics.iter().map(|topic| {
+        DescribeTopicPartitionsResponseTopic::default()
+            .with_error_code(ErrorCode::InvalidRequest.code())
+            .with_name(Some(topic.name.clone()))
+            .with_topic_authorized_operations(NOT_ASKED)
+    });
+    DescribeTopicPartitionsResponse::default().with_topics(topics.collect())
 }
 
 fn page(
@@ -58,7 +80,7 @@ fn page(
         for name in names.into_iter().filter(|name| *name >= first_topic.as_str()) {
             match image.topic(name) {
                 Some(topic) => next = page.add(topic, skipped(name)),
-                None => page.add_unknown(name),
+                None => next = page.add_unknown(name),
             }
             if next.is_some() {
                 break;
@@ -112,7 +134,11 @@ impl Page<'_> {
         })
     }
 
-    fn add_unknown(&mut self, name: &str) {
+    /// Adds a topic that does not exist, if the page has room for anything.
+    fn add_unknown(&mut self, name: &str) -> Option<Cursor> {
+        if self.room == 0 {
+            return Some(Cursor::default().with_topic_name(topic_name(name)).with_partition_index(0));
+        }
         let error = match validate(name) {
             Ok(()) => ErrorCode::UnknownTopicOrPartition,
             Err(error) => error.code,
@@ -120,7 +146,8 @@ impl Page<'_> {
         let described = DescribeTopicPartitionsResponseTopic::default()
             .with_error_code(error.code())
             .with_name(Some(topic_name(name)))
-            .with_topic_authorized_operations(NOT_ASKED);
+            .with_topic_authorized_operations(TOPIC_OPERATIONS);
         self.topics.push(described);
+        None
     }
 }

@@ -3,6 +3,8 @@
 //! stay in their files. Invariants: nothing at or above a partition's
 //! watermark leaves the broker, and a request that waits is woken by an append, never by polling.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,7 +106,23 @@ fn wanted(broker: &Broker, topics: &[FetchTopic], by_id: bool) -> Vec<Wanted> {
             last_fetched_epoch: partition.last_fetched_epoch,
         }));
     }
-    all
+    if all.len() > 1 { each_once(all) } else { all }
+}
+
+/// A partition that a request names twice is read once, as it was named last.
+fn each_once(all: Vec<Wanted>) -> Vec<Wanted> {
+    let mut places: HashMap<Key, usize> = HashMap::with_capacity(all.len());
+    let mut once: Vec<Wanted> = Vec::with_capacity(all.len());
+    for one in all {
+        match places.entry(one.key.clone()) {
+            Entry::Occupied(place) => once[*place.get()] = one,
+            Entry::Vacant(place) => {
+                place.insert(once.len());
+                once.push(one);
+            }
+        }
+    }
+    once
 }
 
 fn name(broker: &Broker, name: &TopicName, id: uuid::Uuid, by_id: bool) -> (Topic, Option<Arc<str>>) {

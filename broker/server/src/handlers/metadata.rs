@@ -1,7 +1,7 @@
 //! Metadata: the brokers and the topics that a client asks for, by name or by id (KIP-516). A topic that does not exist
 //! is created where the client and `auto.create.topics.enable` allow it. Called by the router; reads the metadata image.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::metadata_response::{
@@ -27,22 +27,35 @@ const CREATION_IS_CHOSEN: i16 = 4;
 const LISTENER_ERROR: i16 = 6;
 /// From this version on topics can be asked for by id.
 const BY_ID: i16 = 12;
+/// These versions have the field for ids, and brokers never answered it.
+const BY_ID_REFUSED: std::ops::Range<i16> = 10..BY_ID;
 
 pub async fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
     request: MetadataRequest,
 ) -> MetadataResponse {
+    if BY_ID_REFUSED.contains(&context.api_version) && names_ids(&request) {
+        return ids_refused(&request);
+    }
     let asked = Asked::of(&request, context.api_version);
-    let failed = match &asked {
-        Asked::Some(topics) => create_missing(broker, context, &request, topics).await,
-        Asked::All => HashMap::new(),
-    };
+    if let Asked::Some(topics) = &asked {
+        create_missing(broker, context, &request, topics).await;
+    }
     let image = broker.metadata.image();
     let view = View { image: &image, context, with_operations: request.include_topic_authorized_operations };
     let topics = match &asked {
         Asked::All => image.topics().map(|topic| view.topic(topic)).collect(),
-        Asked::Some(topics) => topics.iter().map(|topic| view.asked(topic, &failed)).collect(),
+        Asked::Some(topics) => {
+            let mut topics: Vec<_> = topics.iter().map(|topic| view.asked(topic)).collect();
+            // In Kafka's order: ids that nobody knows, what exists, names that do not.
+            topics.sort_by_key(|topic| match topic.error_code {
+                code if code == ErrorCode::UnknownTopicId.code() => 0,
+                0 => 1,
+                _ => 2,
+            });
+            topics
+        }
     };
     let operations =
         if request.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { NOT_ASKED };
@@ -74,10 +87,15 @@ impl Asked {
             Some(topics) if topics.is_empty() && version < NULL_IS_ALL => return Asked::All,
             Some(topics) => topics,
         };
+        let by_id = version >= BY_ID && names_ids(request);
         let mut seen = BTreeSet::new();
         let mut asked = Vec::new();
         for topic in topics {
             let id = TopicId(topic.topic_id);
+            if by_id && id.is_zero() {
+                // As in Kafka, a request that asks by id asks by nothing else.
+                continue;
+            }
             let name = topic.name.as_ref().map(|name| name.to_string());
             if !seen.insert((id, name.clone())) {
                 continue;
@@ -92,13 +110,32 @@ impl Asked {
     }
 }
 
-/// Creates what is asked for by name and missing, and answers what could not be created and why.
+fn names_ids(request: &MetadataRequest) -> bool {
+    request.topics.iter().flatten().any(|topic| !topic.topic_id.is_nil())
+}
+
+/// The answer to ids in a version that cannot be asked by id: nothing but the error, for each topic.
+fn ids_refused(request: &MetadataRequest) -> MetadataResponse {
+    let topics = request.topics.iter().flatten().map(|topic| {
+        MetadataResponseTopic::default()
+            .with_error_code(ErrorCode::InvalidRequest.code())
+            .with_name(Some(topic.name.clone().unwrap_or_default()))
+            .with_topic_id(topic.topic_id)
+            .with_topic_authorized_operations(NOT_ASKED)
+    });
+    MetadataResponse::default()
+        .with_controller_id(BrokerId(-1))
+        .with_topics(topics.collect())
+        .with_cluster_authorized_operations(NOT_ASKED)
+}
+
+/// Creates what is asked for by name and missing, as far as that is allowed and possible.
 async fn create_missing(
     broker: &Arc<Broker>,
     context: &RequestContext,
     request: &MetadataRequest,
     topics: &[AskedTopic],
-) -> HashMap<String, ErrorCode> {
+) {
     let allowed = context.api_version < CREATION_IS_CHOSEN || request.allow_auto_topic_creation;
     let image = broker.metadata.image();
     let missing = |topic: &AskedTopic| match topic {
@@ -106,10 +143,9 @@ async fn create_missing(
         _ => None,
     };
     let missing: Vec<String> = topics.iter().filter_map(missing).collect();
-    if !allowed || missing.is_empty() {
-        return HashMap::new();
+    if allowed && !missing.is_empty() {
+        create_by_default(broker, missing).await;
     }
-    create_by_default(broker, missing).await
 }
 
 struct View<'a> {
@@ -133,17 +169,14 @@ impl View<'_> {
         view::brokers(self.image, &self.context.listener).map(broker).collect()
     }
 
-    fn asked(&self, asked: &AskedTopic, failed: &HashMap<String, ErrorCode>) -> MetadataResponseTopic {
+    fn asked(&self, asked: &AskedTopic) -> MetadataResponseTopic {
         let (name, id, error) = match asked {
             AskedTopic::Name(name) => match self.image.topic(name) {
                 Some(topic) => return self.topic(topic),
                 None if validate(name).is_err() => {
                     (Some(name), TopicId::ZERO, ErrorCode::InvalidTopicException)
                 }
-                None => {
-                    let error = failed.get(name).copied().unwrap_or(ErrorCode::UnknownTopicOrPartition);
-                    (Some(name), TopicId::ZERO, error)
-                }
+                None => (Some(name), TopicId::ZERO, ErrorCode::UnknownTopicOrPartition),
             },
             AskedTopic::Id(id) => match self.image.topic_by_id(*id) {
                 Some(topic) => return self.topic(topic),
@@ -160,7 +193,15 @@ impl View<'_> {
             .with_error_code(error.code())
             .with_name(name)
             .with_topic_id(id.0)
-            .with_topic_authorized_operations(NOT_ASKED)
+            // Of an id that nobody knows, there is nothing to be allowed.
+            .with_topic_authorized_operations(match asked {
+                AskedTopic::Id(_) => NOT_ASKED,
+                AskedTopic::Name(_) | AskedTopic::Nothing(_) => self.operations(),
+            })
+    }
+
+    fn operations(&self) -> i32 {
+        if self.with_operations { TOPIC_OPERATIONS } else { NOT_ASKED }
     }
 
     fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
@@ -184,6 +225,6 @@ impl View<'_> {
             .with_topic_id(topic.id.0)
             .with_is_internal(is_internal(&topic.name))
             .with_partitions(partitions.collect())
-            .with_topic_authorized_operations(if self.with_operations { TOPIC_OPERATIONS } else { NOT_ASKED })
+            .with_topic_authorized_operations(self.operations())
     }
 }

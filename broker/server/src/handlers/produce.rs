@@ -14,10 +14,12 @@ use kafka_protocol::messages::produce_response::{
 };
 use kafka_protocol::messages::{BrokerId, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
-use ottla_model::batch::Compression;
+use ottla_model::batch::{Compression, Header, only_batch};
 use ottla_model::error::ErrorCode;
 use ottla_model::ids::TopicId;
-use ottla_replication::{Acks, AppendError, ClientBatch, Committed, Enqueued, RECORD_ERRORS_MAX, Screened};
+use ottla_replication::{
+    Acks, AppendError, ClientBatch, Committed, Enqueued, Partition, RECORD_ERRORS_MAX, Screened,
+};
 
 use crate::broker::Broker;
 use crate::dispatch::{Outcome, RequestContext};
@@ -33,17 +35,19 @@ const TOPIC_IDS_VERSION: i16 = 13;
 /// Answers a Produce of version 3 to 13.
 pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: ProduceRequest) -> Outcome {
     let acks = acks(request.acks);
+    if request.transactional_id.is_none() && has_transactional_batch(&request) {
+        return unauthorized(request, acks);
+    }
     let mut pending = Vec::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
-    for data in request.topic_data {
+    for data in request.topic_data.into_iter().filter(|data| !data.partition_data.is_empty()) {
         let topic = find(broker, context, &data).await;
         let mut partitions = Vec::with_capacity(data.partition_data.len());
         for partition in data.partition_data {
             let index = partition.index;
-            let appended = match (&topic, acks) {
-                (_, None) => Err(refused(ErrorCode::InvalidRequiredAcks)),
-                (Err(code), _) => Err(refused(*code)),
-                (Ok(topic), Some(acks)) => append(broker, context, topic, partition, acks).await,
+            let appended = match &topic {
+                Err(code) => Err(Refusal::from(*code)),
+                Ok(topic) => append(broker, context, topic, partition, acks).await,
             };
             let at = (responses.len(), partitions.len());
             partitions.push(match appended {
@@ -54,7 +58,10 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Pro
                     }
                     response
                 }
-                Err(failure) => failed(broker, context, topic.as_deref().ok(), index, failure),
+                Err(refusal) if refusal.code() == ErrorCode::NotLeaderOrFollower => {
+                    failed(index, refusal).with_current_leader(leader(broker, context, &topic, index))
+                }
+                Err(refusal) => failed(index, refusal),
             });
         }
         responses.push(
@@ -88,6 +95,31 @@ fn acks(code: i16) -> Option<Acks> {
         -1 => Some(Acks::All),
         _ => None,
     }
+}
+
+/// Whether a batch of the request bears the mark of a transaction. Looks at the first bytes only: a batch that is
+/// cut or wrong is refused where it is read.
+fn has_transactional_batch(request: &ProduceRequest) -> bool {
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let mut records = partitions.filter_map(|partition| partition.records.as_ref());
+    records.any(|records| Header::parse(records).is_ok_and(|header| header.attributes.is_transactional()))
+}
+
+/// Kafka's answer to a batch of a transaction in a request that names no transactional id: nobody may write in the
+/// name of none, and nothing of the request is written.
+fn unauthorized(request: ProduceRequest, acks: Option<Acks>) -> Outcome {
+    if acks == Some(Acks::None) {
+        return Outcome::Close;
+    }
+    let topics = request.topic_data.into_iter().map(|data| {
+        let refusal = || Refusal::from(ErrorCode::TransactionalIdAuthorizationFailed);
+        let partitions = data.partition_data.iter().map(|partition| failed(partition.index, refusal()));
+        TopicProduceResponse::default()
+            .with_partition_responses(partitions.collect())
+            .with_name(data.name)
+            .with_topic_id(data.topic_id)
+    });
+    Outcome::Ready(ResponseKind::Produce(ProduceResponse::default().with_responses(topics.collect())))
 }
 
 /// With acks=0 the client expects no answer; an error is told by closing the connection, as Kafka does.
@@ -136,10 +168,27 @@ async fn append(
     context: &RequestContext,
     topic: &Arc<Topic>,
     data: PartitionProduceData,
+    acks: Option<Acks>,
+) -> Result<Enqueued, Refusal> {
+    let partition = topic.partition(data.index)?;
+    let batch = one_batch(data.records.unwrap_or_default(), context)?;
+    let acks = acks.ok_or(ErrorCode::InvalidRequiredAcks)?;
+    let appended = append_to(broker, context, topic, partition, batch, acks).await;
+    appended.map_err(|error| Refusal::of_log(error, partition.log_start()))
+}
+
+async fn append_to(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    topic: &Arc<Topic>,
+    partition: &Partition,
+    batch: Bytes,
     acks: Acks,
 ) -> Result<Enqueued, AppendError> {
-    let partition = topic.partition(data.index).map_err(refused)?;
-    let mut batch = one_batch(data.records.unwrap_or_default(), context)?;
+    let mut batch = ClientBatch::parse(batch, context.connection_id)?;
+    if batch.header.attributes.is_transactional() {
+        return Err(AppendError::new(ErrorCode::InvalidTxnState, "transactions are not supported"));
+    }
     if let Screened::Duplicate(answer) = partition.screen(&batch, acks)? {
         broker.metrics.records.produce_duplicates.add(1);
         return Ok(answer);
@@ -147,7 +196,7 @@ async fn append(
     let decision = match topic.slot.attachment() {
         None => None,
         Some(attachment) => {
-            let client = u32::try_from(data.index).unwrap_or(u32::MAX);
+            let client = u32::try_from(partition.topic_partition().partition).unwrap_or(u32::MAX);
             broker.plugins.place(&attachment, &mut batch, client).await?
         }
     };
@@ -165,29 +214,58 @@ async fn append(
 }
 
 /// A request holds exactly one v2 batch for a partition, in a compression that its version knows.
-fn one_batch(bytes: Bytes, context: &RequestContext) -> Result<ClientBatch, AppendError> {
-    if bytes.is_empty() {
-        return Err(AppendError::new(
-            ErrorCode::InvalidRecord,
-            "the request has no record batch for the partition: send exactly one",
-        ));
-    }
-    let batch = ClientBatch::parse(bytes, context.connection_id)?;
+fn one_batch(records: Bytes, context: &RequestContext) -> Result<Bytes, AppendError> {
+    let batch = only_batch(&records).map_err(AppendError::from)?.len();
+    let batch = records.slice(..batch);
     let version = context.api_version;
-    if batch.header.attributes.compression() == Ok(Compression::Zstd) && version < ZSTD_VERSION {
+    if version < ZSTD_VERSION && Header::parse(&batch)?.compression() == Ok(Compression::Zstd) {
         return Err(AppendError::new(
             ErrorCode::UnsupportedCompressionType,
             format!("zstd needs Produce version {ZSTD_VERSION} or above, the request has {version}"),
         ));
     }
-    if batch.header.attributes.is_transactional() {
-        return Err(AppendError::new(ErrorCode::InvalidTxnState, "transactions are not supported"));
-    }
     Ok(batch)
 }
 
-fn refused(code: ErrorCode) -> AppendError {
-    AppendError::new(code, code.name())
+/// Why nothing was appended, and where the log began if it was the log that refused.
+struct Refusal {
+    error: AppendError,
+    log_start_offset: i64,
+}
+
+impl Refusal {
+    /// As in Kafka, a client learns the log's start from a refusal that the log itself decided on, unless the batch
+    /// was too large or damaged.
+    fn of_log(error: AppendError, log_start: i64) -> Refusal {
+        let untold = matches!(
+            error.error.code,
+            ErrorCode::UnknownTopicOrPartition
+                | ErrorCode::UnknownTopicId
+                | ErrorCode::NotLeaderOrFollower
+                | ErrorCode::MessageTooLarge
+                | ErrorCode::RecordListTooLarge
+                | ErrorCode::CorruptMessage
+                | ErrorCode::KafkaStorageError
+        );
+        Refusal { error, log_start_offset: if untold { -1 } else { log_start } }
+    }
+
+    fn code(&self) -> ErrorCode {
+        self.error.error.code
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Refusal {
+        Refusal { error, log_start_offset: -1 }
+    }
+}
+
+/// A code that says all there is to say.
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Refusal {
+        Refusal::from(AppendError::new(code, ""))
+    }
 }
 
 fn succeeded(index: i32, enqueued: &Enqueued) -> PartitionProduceResponse {
@@ -199,32 +277,36 @@ fn succeeded(index: i32, enqueued: &Enqueued) -> PartitionProduceResponse {
 }
 
 /// Why a batch is refused, and which of its records are to blame (KIP-467).
-fn failed(
-    broker: &Broker,
-    context: &RequestContext,
-    topic: Option<&Topic>,
-    index: i32,
-    failure: AppendError,
-) -> PartitionProduceResponse {
-    let records = failure.records.into_iter().take(RECORD_ERRORS_MAX).map(|record| {
+fn failed(index: i32, refusal: Refusal) -> PartitionProduceResponse {
+    let Refusal { error: AppendError { error, records }, log_start_offset } = refusal;
+    let records = records.into_iter().take(RECORD_ERRORS_MAX).map(|record| {
         BatchIndexAndErrorMessage::default()
             .with_batch_index(i32::try_from(record.index).unwrap_or(i32::MAX))
             .with_batch_index_error_message(Some(StrBytes::from_string(record.message)))
     });
-    let code = failure.error.code;
-    let mut response = PartitionProduceResponse::default()
+    let message = (!error.message.is_empty()).then(|| StrBytes::from_string(error.message));
+    PartitionProduceResponse::default()
         .with_index(index)
-        .with_error_code(code.code())
+        .with_error_code(error.code.code())
         .with_base_offset(-1)
         .with_log_append_time_ms(-1)
-        .with_log_start_offset(-1)
+        .with_log_start_offset(log_start_offset)
         .with_record_errors(records.collect())
-        .with_error_message(Some(StrBytes::from_string(failure.error.message)));
-    if code == ErrorCode::NotLeaderOrFollower && context.api_version >= CURRENT_LEADER_VERSION {
-        let epoch = topic.and_then(|topic| topic.partition(index).ok()).map_or(-1, |one| one.leader_epoch());
-        response.current_leader = LeaderIdAndEpoch::default()
-            .with_leader_id(BrokerId(broker.config.node_id))
-            .with_leader_epoch(epoch);
+        .with_error_message(message)
+}
+
+/// Who leads a partition that this broker does not lead, for clients that read it (KIP-951).
+fn leader(
+    broker: &Broker,
+    context: &RequestContext,
+    topic: &Result<Arc<Topic>, ErrorCode>,
+    index: i32,
+) -> LeaderIdAndEpoch {
+    if context.api_version < CURRENT_LEADER_VERSION {
+        return LeaderIdAndEpoch::default();
     }
-    response
+    let partition = topic.as_ref().ok().and_then(|topic| topic.partition(index).ok());
+    LeaderIdAndEpoch::default()
+        .with_leader_id(BrokerId(broker.config.node_id))
+        .with_leader_epoch(partition.map_or(-1, |one| one.leader_epoch()))
 }

@@ -5,7 +5,7 @@ use kafka_protocol::messages::{BrokerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use ottla_controller::Image;
 use ottla_controller::record::{BrokerRecord, Endpoint, NO_LEADER, PartitionState};
-use ottla_model::error::ErrorCode;
+use ottla_model::error::{ErrorCode, KafkaError};
 
 /// What stands in a response where the operations were not asked for: Java's `Integer.MIN_VALUE`.
 pub const NOT_ASKED: i32 = i32::MIN;
@@ -67,6 +67,16 @@ impl PartitionView {
             offline_replicas: ids(&offline),
         }
     }
+}
+
+/// The code of an answer.
+pub fn code_of(answer: &Result<(), KafkaError>) -> i16 {
+    answer.as_ref().map_or_else(|error| error.code, |()| ErrorCode::None).code()
+}
+
+/// The sentence of an answer; none where nothing was wrong.
+pub fn message_of(answer: Result<(), KafkaError>) -> Option<StrBytes> {
+    answer.err().map(|error| text(error.message))
 }
 
 pub fn text(text: impl Into<String>) -> StrBytes {

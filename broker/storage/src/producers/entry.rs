@@ -115,8 +115,11 @@ impl ProducerEntry {
         if producer_epoch < current_epoch {
             return Err(SequenceError::Fenced { producer_id, producer_epoch, current_epoch });
         }
+        if current_epoch < 0 {
+            return Ok(Checked::New);
+        }
         if producer_epoch != current_epoch {
-            if sequence != 0 && current_epoch >= 0 {
+            if sequence != 0 {
                 return Err(SequenceError::NewEpochNotAtZero {
                     producer_id,
                     producer_epoch,

@@ -1,5 +1,10 @@
 //! The way of a record, over real sockets, against a broker process: produce, fetch, offsets, restarts.
 
+mod folders;
+mod listeners;
+mod reads;
+mod refusals;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -23,6 +28,15 @@ const OUT_OF_ORDER: i16 = 45;
 
 fn name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
+}
+
+/// A request for a topic with the broker's own configs.
+fn creation(topic: &str, partitions: i32) -> CreateTopicsRequest {
+    let topic = CreatableTopic::default()
+        .with_name(name(topic))
+        .with_num_partitions(partitions)
+        .with_replication_factor(1);
+    CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000)
 }
 
 async fn create(raw: &mut Raw, topic: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<i16> {
