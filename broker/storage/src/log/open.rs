@@ -93,6 +93,8 @@ impl Log {
         let replayed = log.load_producers(open.now_ms)?;
         recovery.replayed_batches = replayed.batches;
         recovery.rebuilt.extend(replayed.rebuilt);
+        // A replay notes what batches below the start bear, too.
+        log.cut_epochs();
         log.epochs.write_changes(disk::Durability::PageCache)?;
         log.roll_jitter_ms = log.jitter();
         Ok((log, recovery))
@@ -135,7 +137,6 @@ impl Log {
         if !are_known || self.epochs.entries().is_empty() {
             self.replay(self.log_start, |_, _| {})?;
         }
-        self.cut_epochs();
         Ok(())
     }
 

@@ -1,5 +1,8 @@
 //! A log is the same after a restart, and after another one, whatever stood in its folder.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+
 use super::*;
 
 fn reopen(log: Log, log_start: i64) -> Log {
@@ -64,4 +67,25 @@ fn a_checkpoint_that_does_not_know_the_last_batchs_epoch_is_made_again() {
     drop(log);
     let (_, recovery) = open_at(dir.path(), LogConfig::default(), false, 0);
     assert!(recovery.rebuilt.is_empty(), "{recovery:?}");
+}
+
+#[test]
+fn an_epoch_that_only_a_replay_finds_begins_at_the_start_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { segment_bytes: 1_000, ..LogConfig::default() };
+    let (mut log, _) = open_at(dir.path(), config, false, 0);
+    append(&mut log, &batch(3, 500, 1, None), 1);
+    append(&mut log, &batch(3, 500, 1, None), 1);
+    drop(log);
+    // The epoch of a batch, which no checksum covers, in a segment that was synced and lies below the start.
+    let file = OpenOptions::new().write(true).open(dir.path().join("00000000000000000000.log")).unwrap();
+    file.write_all_at(&9i32.to_be_bytes(), 12).unwrap();
+    std::fs::remove_file(dir.path().join("00000000000000000003.snapshot")).unwrap();
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        let open = Open { clean: true, recovery_point: 6, log_start: 3, now_ms: 1_000_000 };
+        let (log, _) = Log::open(dir.path(), config, open).unwrap();
+        found.push(log.epochs().entries().to_vec());
+    }
+    assert_eq!(found[0], found[1]);
 }
