@@ -30,6 +30,11 @@ impl Segment {
             .truncate_where(|other| other.relative_offset <= entry.relative_offset)
             .and_then(|()| self.times.truncate_where(|other| other.relative_offset <= entry.relative_offset))
             .map_err(|error| StorageError::io("truncate the index of", &path, error))?;
+        if self.offsets.last() != Some(entry) {
+            // Its entries do not grow, and the next start would find another one than this.
+            self.reset_indexes()?;
+            return Ok(0);
+        }
         self.set_max_timestamp_by_index();
         Ok(u64::from(entry.position))
     }

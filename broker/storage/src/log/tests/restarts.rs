@@ -89,3 +89,22 @@ fn an_epoch_that_only_a_replay_finds_begins_at_the_start_at_once() {
     }
     assert_eq!(found[0], found[1]);
 }
+
+#[test]
+fn an_index_whose_entries_do_not_grow_is_made_again_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { index_interval_bytes: 1, ..LogConfig::default() };
+    let (mut log, _) = open_at(dir.path(), config, false, 0);
+    for _ in 0..6 {
+        append(&mut log, &batch(3, 500, 1, None), 1);
+    }
+    log.close_clean(1).unwrap();
+    drop(log);
+    let path = dir.path().join("00000000000000000000.index");
+    let sound = std::fs::read(&path).unwrap();
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(b"deleted!", 8).unwrap();
+    let (mut log, _) = open_at(dir.path(), config, true, 18);
+    log.close_clean(1).unwrap();
+    assert!(std::fs::read(&path).unwrap() == sound);
+}
