@@ -32,6 +32,10 @@ impl Pace {
         self.away_calls.load(Ordering::Relaxed) == 0
     }
 
+    pub(crate) fn is_slow(&self) -> bool {
+        self.strikes.load(Ordering::Relaxed) == STRIKES_MAX
+    }
+
     /// Takes note of a call.
     pub(crate) fn took(&self, elapsed: Duration) {
         if elapsed > QUICK {
@@ -96,7 +100,9 @@ mod tests {
     #[test]
     fn a_call_that_nothing_else_explains_counts_at_once() {
         let pace = Pace::default();
+        assert!(!pace.is_slow());
         pace.took(STUCK * 2);
+        assert!(pace.is_slow());
         assert_eq!(calls_away(&pace), 256);
     }
 

@@ -101,6 +101,11 @@ impl Partitioner {
         self.pace.is_quick() && !self.troubled.load(Ordering::Relaxed)
     }
 
+    /// True if calls took so long again and again that the next should take time from nobody else.
+    pub fn is_slow(&self) -> bool {
+        self.pace.is_slow()
+    }
+
     /// Asks where the records of a batch go. Blocks for up to twice `ottla.plugin.batch.time.ms` per 65,536 records
     /// or 16 MiB. `client` is the partition that the client named; columns in [`Self::fields`] must be filled.
     ///

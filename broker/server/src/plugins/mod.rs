@@ -9,6 +9,7 @@ pub mod attachment;
 mod change;
 pub mod cluster;
 pub mod counts;
+mod elsewhere;
 mod embedded;
 mod families;
 mod fill;

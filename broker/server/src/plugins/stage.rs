@@ -18,6 +18,7 @@ use ottla_replication::{AppendError, ClientBatch, Decision, NO_RULE, RECORD_ERRO
 
 use super::Plugins;
 use super::attachment::{Attachment, Running};
+use super::elsewhere;
 use super::fill::fill;
 use super::settings::{MODE, Mode, ON_ERROR, OnError};
 
@@ -108,11 +109,12 @@ async fn ask_elsewhere(
         return attachment.on_error(running.partitions(), CallError::Busy, batch, client);
     };
     let (attachment, running, batch) = (Arc::clone(attachment), Arc::clone(running), batch.clone());
+    let is_slow = running.partitioner.is_slow();
     let work = move || {
         let _turn = turn;
         attachment.ask(&running, &batch, client)
     };
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+    elsewhere::run(is_slow, work).await.unwrap_or_else(|error| {
         let message = format!("the call of the topic's plugin was interrupted: {error}");
         Err(AppendError::new(ErrorCode::NotEnoughReplicas, message))
     })

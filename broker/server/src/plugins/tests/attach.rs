@@ -95,6 +95,8 @@ async fn counts_go_on_over_reloads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_reloads_under_load_fail_no_request() {
     let stage = Stage::new();
+    // A call that the machine interrupts for long is no failure of the plugin.
+    stage.plugins.set_limits(Limits { batch_time_ms: 60_000, ..Limits::default() });
     stage.attach("orders", "vip-weighted", VIP, &[]).await;
     let slot = stage.plugins.slot("orders");
     let stop = CancellationToken::new();
