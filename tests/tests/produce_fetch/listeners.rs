@@ -66,6 +66,46 @@ async fn an_addresss_bound_holds_for_who_comes_next() -> Result<()> {
     Ok(())
 }
 
+/// Clock ticks, of which a second has a hundred, that a process has spent on the processor.
+fn ticks(pid: u32) -> Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let behind_name = stat.rsplit_once(") ").context("a name in parentheses")?.1;
+    let fields: Vec<&str> = behind_name.split(' ').collect();
+    Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+}
+
+/// Without file descriptors there are no new connections; who is connected is served, and nothing spins.
+#[tokio::test]
+async fn a_lack_of_file_descriptors_costs_new_connections_only() -> Result<()> {
+    let broker = Process::start(&[])?;
+    let mut first = broker.connect().await?;
+    first.call(&ApiVersionsRequest::default(), 0).await?;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", broker.pid()))?.count();
+    let limit = |files: usize| {
+        let limited = std::process::Command::new("prlimit")
+            .args(["--pid", &broker.pid().to_string(), &format!("--nofile={files}:")])
+            .status()?;
+        anyhow::ensure!(limited.success(), "prlimit ended with {limited}");
+        Ok(())
+    };
+    limit(open + 3)?;
+    // Beyond the limit the system holds them: the broker has not accepted them.
+    let mut others = Vec::new();
+    for _ in 0..20 {
+        others.push(broker.connect().await?);
+    }
+    let before = ticks(broker.pid())?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let spent = ticks(broker.pid())? - before;
+    assert!(spent < 60, "{spent} hundredths of a second in a second");
+    first.call(&ApiVersionsRequest::default(), 0).await.context("who is connected is served")?;
+    limit(open + 100)?;
+    for other in &mut others {
+        other.call(&ApiVersionsRequest::default(), 0).await.context("they are accepted now")?;
+    }
+    Ok(())
+}
+
 /// A broker that is asked to end does not wait for those who wait for records.
 #[tokio::test]
 async fn a_long_poll_does_not_hold_up_the_end() -> Result<()> {

@@ -67,6 +67,12 @@ async fn epochs_are_compared_as_kafka_compares_them() -> Result<()> {
         let data = &response.responses[0].partitions[0];
         assert_eq!(data.error_code, code, "{current_epoch} {fetched_epoch}");
     }
+    for (epoch, code) in [(-1, 0), (-2, FENCED_LEADER_EPOCH), (99, UNKNOWN_LEADER_EPOCH)] {
+        let wanted = ListOffsetsPartition::default().with_timestamp(-1).with_current_leader_epoch(epoch);
+        let topic = ListOffsetsTopic::default().with_name(name("t")).with_partitions(vec![wanted]);
+        let response = raw.call(&ListOffsetsRequest::default().with_topics(vec![topic]), 7).await?;
+        assert_eq!(response.topics[0].partitions[0].error_code, code, "offsets with epoch {epoch}");
+    }
     let id = id_of(&mut raw, "t").await?;
     let mut fenced = wanted(0, 0);
     fenced.current_leader_epoch = 0;

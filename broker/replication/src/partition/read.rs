@@ -123,7 +123,7 @@ impl Partition {
     pub fn check_leader_epoch(&self, epoch: i32) -> Result<(), ErrorCode> {
         let current = self.leader_epoch();
         match epoch {
-            none if none < 0 => Ok(()),
+            -1 => Ok(()),
             older if older < current => Err(ErrorCode::FencedLeaderEpoch),
             newer if newer > current => Err(ErrorCode::UnknownLeaderEpoch),
             _ => Ok(()),

@@ -99,7 +99,8 @@ impl<'a> Reader<'a> {
         first: bool,
         marks: &mut Vec<(Arc<Partition>, u64)>,
     ) -> Result<(PartitionData, Option<FileRange>), ErrorCode> {
-        partition.check_leader_epoch(wanted.current_leader_epoch)?;
+        // In a fetch, any negative epoch is none; other requests know -1 only.
+        partition.check_leader_epoch(wanted.current_leader_epoch.max(-1))?;
         if self.request.replica_id != CONSUMER && self.request.replica_id != DEBUGGING_CONSUMER {
             // No other broker is a replica of this partition.
             return Err(ErrorCode::NotLeaderOrFollower);

@@ -56,6 +56,8 @@ impl Listener {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
+        // One line for a shortage, however often accepting is tried meanwhile.
+        let mut is_short = false;
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
@@ -63,6 +65,9 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer, place)) => {
+                    if std::mem::take(&mut is_short) {
+                        info!(listener = %self.name, "new connections are accepted again");
+                    }
                     let Some(admission) = gate.admit(peer.ip(), place) else {
                         service.connection(ConnectionEvent::Refused);
                         info!(%peer, listener = %self.name, "refused: max.connections.per.ip is reached");
@@ -87,7 +92,9 @@ impl Listener {
                     debug!(%error, "a connection ended before it began")
                 }
                 Err(error) => {
-                    warn!(listener = %self.name, %error, "no new connections for a moment");
+                    if !std::mem::replace(&mut is_short, true) {
+                        warn!(listener = %self.name, %error, "no new connections until the system has room again");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
