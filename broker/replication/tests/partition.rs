@@ -366,6 +366,28 @@ async fn a_lane_is_flushed_as_its_topic_asks_before_anything_is_forwarded() {
 }
 
 #[tokio::test]
+async fn a_power_loss_repeats_nothing_where_flushes_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut flushing = config();
+    flushing.log.flush_messages = 1;
+    let topic = Topic::open(dir.path(), 2, flushing, true);
+    let moved = append(&topic.partition(0), &batch(from(5, 0), &["m"]), moves(&[1]));
+    moved.committed.wait(PATIENCE).await.unwrap();
+    let flushed = topic.partition(0).lane_status().unwrap().flushed_offset;
+    topic.stop();
+    if flushed == 0 {
+        // What was not synced is gone.
+        let lane = dir.path().join("t-0/lane/00000000000000000000.log");
+        std::fs::OpenOptions::new().write(true).open(lane).unwrap().set_len(0).unwrap();
+    }
+    // The answer was lost, so the client sends again.
+    let topic = Topic::open(dir.path(), 2, flushing, true);
+    let again = append(&topic.partition(0), &batch(from(5, 0), &["m"]), moves(&[1]));
+    again.committed.wait(PATIENCE).await.unwrap();
+    assert_eq!(values(&topic.partition(1)), ["m"]);
+}
+
+#[tokio::test]
 async fn a_lane_keeps_its_segments_until_what_stands_for_them_is_on_the_disk() {
     let dir = tempfile::tempdir().unwrap();
     let mut flushing = PartitionConfig { lane_bytes: 2 << 20, ..config() };

@@ -251,7 +251,7 @@ impl Partition {
         let flush = state.start_flush();
         drop(state);
         self.lane_wake.notify_one();
-        self.after_append(0, info.rolled, flush, now_ms);
+        self.after_append(0, false, flush, now_ms);
         Ok(Enqueued {
             base_offset: RECEIPT_OFFSET_BASE + info.base_offset,
             log_append_time_ms: prepared.log_append_time_ms,

@@ -10,6 +10,7 @@ use super::Partition;
 use crate::commit::CommitSender;
 use crate::error::storage_error;
 use crate::failpoint;
+use crate::lane::Lane;
 use crate::lane::forwarder::{BuiltPart, Effect, Forwarder, ForwarderStats};
 use crate::lane::ledger::ProducerKey;
 use crate::lane::position::Position;
@@ -134,9 +135,11 @@ impl Partition {
         result.map(drop)
     }
 
+    /// A lane of a topic that asks for no flushes is left to the page cache: what is in it goes soon.
     fn flush_lane(&self, now_ms: i64) -> Result<(), StorageError> {
         let mut state = self.state.lock();
-        let Some(lane) = state.lane.as_mut().filter(|lane| lane.log.unflushed() > 0) else { return Ok(()) };
+        let is_wanted = |lane: &Lane| lane.log.config().flushes() && lane.log.unflushed() > 0;
+        let Some(lane) = state.lane.as_mut().filter(|lane| is_wanted(lane)) else { return Ok(()) };
         let task = lane.log.prepare_flush()?;
         let name_unsynced = lane.name_unsynced;
         drop(state);
