@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const MEASURE_EVERY: Duration = Duration::from_millis(100);
 /// No round lasts longer, unless something is stuck.
 const ROUND_MAX: Duration = Duration::from_secs(90);
+/// A client that was given more to send is in the midst of it by then.
+const MIDST_MAX: Duration = Duration::from_secs(3);
 const CALL_MAX: Duration = Duration::from_secs(10);
 /// Another process may hold the broker's port for a moment.
 const STARTS_MAX: usize = 20;
@@ -148,7 +150,7 @@ impl Run {
             late => self.plan.records - self.plan.records / (rounds + 1) * rounds / late,
         };
         self.grant(credit)?;
-        self.lose_clients(round)?;
+        self.lose_clients(round).await?;
         let moment = self.random.below(400);
         self.look_for(Duration::from_millis(moment)).await?;
         if self.kills < self.plan.kills && round.is_multiple_of(2) || self.kills_are_over() {
@@ -170,14 +172,21 @@ impl Run {
         self.clients.iter_mut().filter(|client| !client.lost).try_for_each(|client| client.grant(credit))
     }
 
-    /// One of those that do not come back leaves in a round, right after it was given more to send.
-    fn lose_clients(&mut self, round: u32) -> Result<()> {
+    /// One of those that do not come back leaves in a round, in the midst of sending what it was given.
+    async fn lose_clients(&mut self, round: u32) -> Result<()> {
         let first = self.plan.staying.len();
-        for (index, client) in self.clients.iter_mut().enumerate().skip(first) {
-            if round == self.plan.rounds / 2 + (index - first) as u32 {
-                std::thread::sleep(Duration::from_millis(self.random.below(30)));
-                client.lose()?;
+        for index in first..self.clients.len() {
+            if round != self.plan.rounds / 2 + (index - first) as u32 {
+                continue;
             }
+            let before = self.clients[index].acknowledged_count()?;
+            let deadline = Instant::now() + MIDST_MAX;
+            while self.clients[index].acknowledged_count()? == before && Instant::now() < deadline {
+                self.look().await?;
+                sleep(Duration::from_millis(1)).await;
+            }
+            sleep(Duration::from_millis(self.random.below(30))).await;
+            self.clients[index].lose()?;
         }
         Ok(())
     }
