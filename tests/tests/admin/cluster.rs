@@ -105,15 +105,19 @@ async fn a_topic_is_created_because_it_is_asked_for() -> Result<()> {
     let mut raw = broker.connect().await?;
     let request = MetadataRequest::default()
         .with_topics(Some(vec![MetadataRequestTopic::default().with_name(Some(name("wanted")))]));
-    for (version, allowed, expected) in [(9, false, UNKNOWN_TOPIC_OR_PARTITION), (9, true, 0), (12, false, 0)]
+    let unknown = UNKNOWN_TOPIC_OR_PARTITION;
+    for (version, allowed, expected) in
+        [(9, false, unknown), (9, false, unknown), (9, true, unknown), (12, false, 0)]
     {
         let response = raw.call(&request.clone().with_allow_auto_topic_creation(allowed), version).await?;
         assert_eq!(response.topics[0].error_code, expected, "{version} {allowed}");
     }
-    let response = metadata(&mut raw, Some(&["wanted", "want_ed", "want.ed"]), 3).await?;
-    let errors: Vec<(i16, usize)> =
-        response.topics.iter().map(|t| (t.error_code, t.partitions.len())).collect();
-    assert_eq!(errors, [(0, 4), (0, 4), (UNKNOWN_TOPIC_OR_PARTITION, 0)], "two names that collide");
+    for expected in [[(0, 4), (unknown, 0), (unknown, 0)], [(0, 4), (0, 4), (unknown, 0)]] {
+        let response = metadata(&mut raw, Some(&["wanted", "want_ed", "want.ed"]), 3).await?;
+        let errors: Vec<(i16, usize)> =
+            response.topics.iter().map(|t| (t.error_code, t.partitions.len())).collect();
+        assert_eq!(errors, expected, "two names that collide");
+    }
     let response = metadata(&mut raw, Some(&["__cluster_metadata"]), 3).await?;
     assert_ne!(response.topics[0].error_code, 0);
     Ok(())

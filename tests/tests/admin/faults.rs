@@ -161,6 +161,7 @@ async fn a_topic_that_cannot_be_created_for_a_client_is_unknown() -> Result<()> 
         ("a_b", UNKNOWN_TOPIC_OR_PARTITION),
         ("__cluster_metadata", UNKNOWN_TOPIC_OR_PARTITION),
         ("a b", INVALID_TOPIC),
+        ("new", UNKNOWN_TOPIC_OR_PARTITION),
         ("new", 0),
     ] {
         let request = MetadataRequest::default().with_topics(Some(vec![asked(of)]));

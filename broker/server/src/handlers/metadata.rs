@@ -39,10 +39,12 @@ pub async fn handle(
         return ids_refused(&request);
     }
     let asked = Asked::of(&request, context.api_version);
+    // As in Kafka, a topic that is created on the way is in the next answer, not in this one: who just deleted it and
+    // looks whether it is gone is told so.
+    let image = broker.metadata.image();
     if let Asked::Some(topics) = &asked {
         create_missing(broker, context, &request, topics).await;
     }
-    let image = broker.metadata.image();
     let view = View { image: &image, context, with_operations: request.include_topic_authorized_operations };
     let topics = match &asked {
         Asked::All => image.topics().map(|topic| view.topic(topic)).collect(),
