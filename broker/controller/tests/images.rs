@@ -202,3 +202,20 @@ fn thousands_of_topics_are_cheap_to_hold_and_to_find() {
     assert_eq!(image.topics_from("topic.04990").count(), 10);
     image.check().unwrap();
 }
+
+#[test]
+fn a_partition_with_more_replicas_than_the_bound_is_refused() {
+    let record = |replicas: usize| {
+        let ids: Vec<String> = (0..replicas).map(|id| id.to_string()).collect();
+        let text = format!(
+            r#"{{"kind":"topic","version":0,"body":{{"id":"{}","name":"t","created_ms":0,"partitions":[{{"replicas":[{}],"isr":[0],"leader":0,"leader_epoch":0,"partition_epoch":0}}]}}}}"#,
+            TopicId(Uuid::from_u128(1)),
+            ids.join(",")
+        );
+        Record::decode(text.as_bytes()).unwrap()
+    };
+    let bound = ottla_controller::bounds::REPLICAS_MAX;
+    assert!(Image::default().apply([&record(bound)]).is_ok());
+    let error = Image::default().apply([&record(bound + 1)]).unwrap_err().to_string();
+    assert!(error.contains("more replicas"), "{error}");
+}

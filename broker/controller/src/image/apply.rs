@@ -9,7 +9,7 @@ use ottla_model::topic_name::may_collide;
 use thiserror::Error;
 
 use super::{Image, Plugin, Topic, without_dots};
-use crate::bounds::{PRODUCER_ID_END, SWITCHES_MAX, TOPIC_PARTITIONS_MAX};
+use crate::bounds::{PRODUCER_ID_END, REPLICAS_MAX, SWITCHES_MAX, TOPIC_PARTITIONS_MAX};
 use crate::record::{
     BrokerRecord, ConfigOwner, ConfigRecord, NO_LEADER, PartitionState, PartitionsRecord, PluginRecord,
     PluginRemovedRecord, ProducerIdsRecord, Record, SwitchRecord, TopicRecord,
@@ -231,6 +231,9 @@ pub(super) fn contradiction(partition: &PartitionState) -> Option<&'static str> 
     let twice = |ids: &[i32]| ids.iter().enumerate().any(|(at, id)| ids[..at].contains(id));
     if replicas.is_empty() {
         Some("it has no replica")
+    } else if replicas.len() > REPLICAS_MAX || isr.len() > REPLICAS_MAX {
+        // Before they are compared with each other.
+        Some("it has more replicas than there can be")
     } else if twice(replicas) || twice(isr) {
         Some("it names a broker twice")
     } else if !isr.iter().all(|id| replicas.contains(id)) {
