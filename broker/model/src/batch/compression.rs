@@ -22,6 +22,9 @@ impl Default for Limit {
     }
 }
 
+/// The bit of an lz4 frame's fifth byte without which Java's clients do not read the frame, nor Kafka take it.
+const LZ4_INDEPENDENT_BLOCKS: u8 = 0x20;
+
 impl Limit {
     /// The bytes that `compressed` bytes may become.
     pub fn allowed(&self, compressed: usize) -> usize {
@@ -52,6 +55,9 @@ pub fn decompress(
             read_bounded(codec, flate2::read::MultiGzDecoder::new(input), input, allowed, output)
         }
         Compression::Snappy => snappy::decompress(input, allowed, output),
+        Compression::Lz4 if input.get(4).is_some_and(|flags| flags & LZ4_INDEPENDENT_BLOCKS == 0) => {
+            Err(fault(codec, "its blocks depend on each other: compress with independent blocks"))
+        }
         Compression::Lz4 => {
             read_bounded(codec, lz4_flex::frame::FrameDecoder::new(input), input, allowed, output)
         }
