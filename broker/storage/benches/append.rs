@@ -61,7 +61,7 @@ fn append(criterion: &mut Criterion) {
             let info = log.append(&header, &slices, Assign::next(0), 1).expect("there is space");
             if info.rolled {
                 log.delete_old_segments(1, info.base_offset).expect("old segments can go");
-                log.remove_deleted(1).expect("old segments can go");
+                log.take_deleted(1).remove().expect("old segments can go");
             }
         });
     });

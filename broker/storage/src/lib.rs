@@ -30,8 +30,8 @@ pub use disk::sync_dir;
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::StorageError;
 pub use log::{
-    AppendInfo, Assign, Batch, Cut, Deleted, FlushTask, Flushed, Log, Open, Rebuilt, Recovery, RewriteTask,
-    Rewritten, SegmentHeaders, SegmentInfo, Slice, TimestampedOffset,
+    AppendInfo, Assign, Batch, Cut, Deleted, DeletedFiles, FlushTask, Flushed, Log, Open, Rebuilt, Recovery,
+    RewriteTask, Rewritten, SegmentHeaders, SegmentInfo, Slice, TimestampedOffset,
 };
 pub use log_dir::{LogDir, Offsets, Owner, PartitionDir};
 pub use producers::{

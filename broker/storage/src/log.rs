@@ -33,6 +33,7 @@ pub use read::Slice;
 pub use retention::Deleted;
 pub use rewrite::{RewriteTask, Rewritten};
 pub use timestamps::TimestampedOffset;
+pub use trash::DeletedFiles;
 
 /// A partition's log. See the module for what it promises.
 pub struct Log {

@@ -59,7 +59,6 @@ impl Lane {
         failpoint::hit("during-trim");
         self.log.advance_start(trimming.start)?;
         self.log.delete_old_segments(now_ms, watermark)?;
-        self.log.remove_deleted(now_ms)?;
         self.forwarder.on_trimmed(trimming.start);
         self.trimming = None;
         Ok(())

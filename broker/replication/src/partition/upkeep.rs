@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use ottla_model::error::{ErrorCode, KafkaError};
-use ottla_storage::{Deleted, Rewritten, Slice, StorageError, sync_dir};
+use ottla_storage::{Deleted, DeletedFiles, Rewritten, Slice, StorageError, sync_dir};
 
 use super::Partition;
 use crate::commit::CommitSender;
@@ -52,7 +52,8 @@ impl Partition {
             return Ok(Upkeep::default());
         }
         let deleted = state.log.delete_old_segments(now_ms, state.high_watermark)?;
-        state.log.remove_deleted(now_ms)?;
+        let of_log = state.log.take_deleted(now_ms);
+        let mut of_lane = DeletedFiles::default();
         let expiration_ms = state.log.config().producer_expiration_ms;
         let ledger = state.lane.as_ref().map(|lane| &lane.forwarder.ledger);
         let is_busy =
@@ -62,9 +63,11 @@ impl Partition {
             let ledger = &lane.forwarder.ledger;
             lane.windows
                 .expire(now_ms, expiration_ms, |producer_id| ledger.is_busy(ProducerKey::Id(producer_id)));
-            lane.log.remove_deleted(now_ms)?;
+            of_lane = lane.log.take_deleted(now_ms);
         }
         let flush_due = state.flush_due(now_ms);
+        drop(guard);
+        of_log.remove().and(of_lane.remove())?;
         let flush_wanted = self.flush_wanted.swap(false, Ordering::Relaxed) || flush_due;
         Ok(Upkeep { deleted, flush_wanted })
     }
@@ -319,7 +322,17 @@ impl Partition {
                 self.lane_wake.notify_one();
                 self.after_append(0, false, flush, now_ms);
             }
-            Ok(false) => {}
+            Ok(false) => {
+                let files = lane.log.take_deleted(now_ms);
+                drop(guard);
+                if !files.is_empty() {
+                    tokio::task::spawn_blocking(move || {
+                        if let Err(error) = files.remove() {
+                            tracing::warn!(%error, "a file that a lane no longer needs stays until the next start");
+                        }
+                    });
+                }
+            }
             Err(error) => tracing::warn!(
                 partition = %self.topic_partition, %error,
                 "the lane could not be trimmed; trying again after the next append"

@@ -123,7 +123,7 @@ impl Journal {
         }
         self.log.advance_start(start).map_err(io::Error::other)?;
         self.log.delete_old_segments(self.now_ms, start).map_err(io::Error::other)?;
-        self.log.remove_deleted(self.now_ms).map_err(io::Error::other)?;
+        self.log.take_deleted(self.now_ms).remove().map_err(io::Error::other)?;
         Ok(())
     }
 }

@@ -35,7 +35,7 @@ impl Log {
     }
 
     /// Deletes the segments that retention no longer keeps, all of them below `high_watermark`. The files are
-    /// renamed now and removed by `remove_deleted`. Where producers are known the log is flushed first, which blocks
+    /// renamed now and handed out by `take_deleted`. Where producers are known the log is flushed first, which blocks
     /// for as long as the disk takes.
     ///
     /// # Errors

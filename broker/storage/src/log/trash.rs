@@ -1,5 +1,5 @@
-//! Files that no longer belong to the log: renamed to `.deleted` at once, removed after `file.delete.delay.ms` by the
-//! owner's tick or at the next start. Readers that hold a file open finish in any case.
+//! Files that no longer belong to the log: renamed to `.deleted` at once, handed to the owner after
+//! `file.delete.delay.ms` to be removed, or removed at the next start. Readers that hold a file open finish in any case.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -39,20 +39,30 @@ impl Log {
         segment.close();
     }
 
-    /// Removes what has waited long enough. Returns how many files are gone.
+    /// Takes what has waited long enough, to be removed without the log: freeing the blocks of a large segment takes
+    /// the file system many milliseconds, for which nobody should have to wait.
+    #[must_use = "the files stay until they are removed"]
+    pub fn take_deleted(&mut self, now_ms: i64) -> DeletedFiles {
+        let due = self.trash.waiting.iter().take_while(|(due_ms, _)| *due_ms <= now_ms).count();
+        DeletedFiles(self.trash.waiting.drain(..due).map(|(_, path)| path).collect())
+    }
+}
+
+/// Files that no log knows any more. Dropped, they stay until the folder's next start.
+#[derive(Debug, Default)]
+pub struct DeletedFiles(Vec<PathBuf>);
+
+impl DeletedFiles {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes them all. Blocks.
     ///
     /// # Errors
-    /// Those of removing a file; it is tried again at the next call.
-    pub fn remove_deleted(&mut self, now_ms: i64) -> Result<usize, StorageError> {
-        let mut removed = 0;
-        while let Some((due_ms, path)) = self.trash.waiting.front() {
-            if *due_ms > now_ms {
-                break;
-            }
-            disk::remove(path)?;
-            self.trash.waiting.pop_front();
-            removed += 1;
-        }
-        Ok(removed)
+    /// The first file that could not be removed; the others were tried all the same, and the next start removes what
+    /// is left.
+    pub fn remove(self) -> Result<(), StorageError> {
+        self.0.iter().map(|path| disk::remove(path)).fold(Ok(()), Result::and)
     }
 }

@@ -160,7 +160,7 @@ impl Model {
         assert!(self.log.segments().next().unwrap().base_offset <= self.log.start_offset());
         self.start = deleted.log_start;
         self.log.set_config(self.config);
-        self.log.remove_deleted(i64::MAX).unwrap();
+        self.log.take_deleted(i64::MAX).remove().unwrap();
     }
 
     fn reopen_cleanly(&mut self) {
