@@ -94,12 +94,19 @@ impl Found {
     }
 }
 
-/// Whether all files of the log hold batches and nothing else.
+/// Whether all files of the log hold batches in the order of their offsets, and nothing else.
 fn is_sound(log: &Log) -> bool {
     log.segments().all(|segment| {
         let path = log.dir().join(format!("{:020}.log", segment.base_offset));
         let bytes = std::fs::read(path).expect("a segment can be read");
-        Batches::new(&bytes).all(|batch| batch.is_ok())
+        let mut next = segment.base_offset;
+        Batches::new(&bytes).all(|batch| {
+            batch.is_ok_and(|(header, _)| {
+                let ascends = header.last_offset_delta >= 0 && header.base_offset >= next;
+                next = header.next_offset();
+                ascends && next <= segment.end_offset
+            })
+        })
     })
 }
 

@@ -80,10 +80,19 @@ impl Log {
             if segment.size() == 0 {
                 continue;
             }
+            let end = self.segments.get(number + 1).map_or(self.log_end, Segment::base_offset);
             let file = segment.file()?;
             let start = segment.confirmed_start(&file, from);
             for batch in HeaderWalk::new(&file, start, segment.size()) {
                 match batch {
+                    // No checksum covers a batch's base offset.
+                    Ok((position, header))
+                        if header.base_offset < segment.base_offset() || header.next_offset() > end =>
+                    {
+                        let path = segment.path();
+                        tracing::error!(path = %path.display(), position, "damage in the log: a batch's offsets lie outside its segment");
+                        break;
+                    }
                     Ok((_, header)) if header.last_offset() < from => {}
                     Ok((position, header)) => {
                         self.epochs.note(header.partition_leader_epoch, header.base_offset);
