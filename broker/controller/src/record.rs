@@ -169,8 +169,6 @@ pub struct PluginIdentity {
     pub version: String,
     /// SHA-256 of the component, in hexadecimal.
     pub digest: String,
-    /// SHA-256 over that and the config, in hexadecimal: what lanes record with each batch.
-    pub rule: String,
 }
 
 /// Why bytes are not a record that this broker can take in.

@@ -375,12 +375,8 @@ fn an_attached_plugin_is_not_deleted() {
     assert!(!free(&pinned, "1.0.0") && free(&pinned, "1.1.0"));
     let latest = attach(&image, "vip");
     assert!(free(&latest, "1.0.0") && !free(&latest, "1.1.0"));
-    let identity = PluginIdentity {
-        name: "vip".to_owned(),
-        version: "1.0.0".to_owned(),
-        digest: "a".repeat(64),
-        rule: "b".repeat(64),
-    };
+    let identity =
+        PluginIdentity { name: "vip".to_owned(), version: "1.0.0".to_owned(), digest: "a".repeat(64) };
     let (records, ()) =
         decide::record_switch(&latest, id(1), Some(identity), None, "User:x", vec![4, 5, 6], 8).unwrap();
     let older_is_live = apply(&latest, &records);

@@ -19,7 +19,7 @@ use crate::configs;
 use crate::metadata::Metadata;
 use crate::partitions::Partitions;
 use crate::plugins::cluster::{Cluster, Part, PartState, Switch, SwitchedTo, TopicView, Whereabouts};
-use crate::plugins::rule::in_hex;
+use crate::plugins::rule::{from_hex, in_hex, rule_digest};
 use crate::plugins::version::Registered;
 
 /// Configs of the plugins begin so.
@@ -201,12 +201,8 @@ impl Cluster for LocalCluster {
             KafkaError::new(ErrorCode::UnknownTopicId, format!("'{}' is no topic id", topic.id))
         })?;
         let Switch { plugin, config, by, at_ms, offsets } = switch;
-        let plugin = plugin.map(|to| PluginIdentity {
-            name: to.name,
-            version: to.version,
-            digest: to.digest,
-            rule: to.rule,
-        });
+        let plugin =
+            plugin.map(|to| PluginIdentity { name: to.name, version: to.version, digest: to.digest });
         self.metadata
             .change(|image| {
                 decide::record_switch(image, id, plugin.clone(), config.clone(), &by, offsets.clone(), at_ms)
@@ -222,7 +218,12 @@ impl Cluster for LocalCluster {
                 name: to.name.clone(),
                 version: to.version.clone(),
                 digest: to.digest.clone(),
-                rule: to.rule.clone(),
+                // The digest was one when the switch was made, and a metadata record cannot change.
+                rule: from_hex(&to.digest)
+                    .map(|component| {
+                        in_hex(&rule_digest(&component, known.config.as_deref().unwrap_or_default()))
+                    })
+                    .unwrap_or_default(),
             }),
             config: known.config.clone(),
             by: known.by.clone(),

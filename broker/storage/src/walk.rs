@@ -30,6 +30,8 @@ pub(crate) struct HeaderWalk<'a> {
     file: &'a File,
     position: u64,
     end: u64,
+    /// Where the offsets of the next batch may begin, and where those of the last must end, if that matters.
+    offsets: Option<(i64, i64)>,
     buffer: [u8; READ_AHEAD_BYTES],
     buffer_start: u64,
     buffer_len: usize,
@@ -42,10 +44,17 @@ impl<'a> HeaderWalk<'a> {
             file,
             position,
             end,
+            offsets: None,
             buffer: [0; READ_AHEAD_BYTES],
             buffer_start: position,
             buffer_len: 0,
         }
+    }
+
+    /// The same walk, to which a batch is bad unless its offsets lie within `from..to` and behind those of the one
+    /// before: no CRC covers a base offset.
+    pub fn within(self, from: i64, to: i64) -> HeaderWalk<'a> {
+        HeaderWalk { offsets: Some((from, to)), ..self }
     }
 
     fn read_header(&mut self) -> Result<Header, WalkError> {
@@ -75,6 +84,13 @@ impl<'a> HeaderWalk<'a> {
         let has_next = header.base_offset.checked_add(i64::from(delta) + 1).is_some();
         if header.base_offset < 0 || delta < 0 || !has_next {
             return Err(bad(format!("offsets out of range: base {}, delta {delta}", header.base_offset)));
+        }
+        if let Some((from, to)) = &mut self.offsets {
+            let (base, next) = (header.base_offset, header.next_offset());
+            if base < *from || next > *to {
+                return Err(bad(format!("offsets {base} to {next} do not lie between {from} and {to}")));
+            }
+            *from = next;
         }
         Ok(header)
     }

@@ -43,7 +43,7 @@ pub async fn handle(
     // looks whether it is gone is told so.
     let image = broker.metadata.image();
     if let Asked::Some(topics) = &asked {
-        create_missing(broker, context, &request, topics).await;
+        create_missing(broker, &image, context, &request, topics).await;
     }
     let view = View { image: &image, context, with_operations: request.include_topic_authorized_operations };
     let topics = match &asked {
@@ -134,12 +134,12 @@ fn ids_refused(request: &MetadataRequest) -> MetadataResponse {
 /// Creates what is asked for by name and missing, as far as that is allowed and possible.
 async fn create_missing(
     broker: &Arc<Broker>,
+    image: &Image,
     context: &RequestContext,
     request: &MetadataRequest,
     topics: &[AskedTopic],
 ) {
     let allowed = context.api_version < CREATION_IS_CHOSEN || request.allow_auto_topic_creation;
-    let image = broker.metadata.image();
     let missing = |topic: &AskedTopic| match topic {
         AskedTopic::Name(name) if image.topic(name).is_none() && validate(name).is_ok() => Some(name.clone()),
         _ => None,

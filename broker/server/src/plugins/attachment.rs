@@ -200,30 +200,3 @@ impl Drop for Running {
         self.counts.retire(&self.partitioner);
     }
 }
-
-/// A digest from its hexadecimal form.
-pub(super) fn digest_bytes(hex: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).ok()?;
-    }
-    Some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digests_are_read_from_hex() {
-        let hex: String = (0..32u8).map(|byte| format!("{:02x}", byte * 7)).collect();
-        let bytes = digest_bytes(&hex).unwrap();
-        assert!(bytes.iter().enumerate().all(|(index, &byte)| byte == index as u8 * 7));
-        for wrong in ["", &hex[1..], &hex.replace('0', "g"), &"é".repeat(32)] {
-            assert_eq!(digest_bytes(wrong), None, "{wrong}");
-        }
-    }
-}

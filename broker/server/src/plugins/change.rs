@@ -12,9 +12,9 @@ use ottla_plugin_host::{Compiled, Identity, LogSink, Partitions, Topic};
 use tokio::sync::OwnedMutexGuard;
 
 use super::Plugins;
-use super::attachment::{Attachment, Failure, Running, Slot, Trouble, digest_bytes};
+use super::attachment::{Attachment, Failure, Running, Slot, Trouble};
 use super::cluster::{Switch, SwitchedTo, TopicView};
-use super::rule::{in_hex, rule_digest};
+use super::rule::{from_hex, in_hex, rule_digest};
 use super::settings::{PARTITIONER, Settings, TopicConfigs, invalid};
 use super::version::Registered;
 
@@ -136,7 +136,7 @@ impl Plugins {
     ) -> Result<Arc<Running>, String> {
         let permit = Arc::clone(&self.attaching).acquire_owned().await;
         let permit = permit.map_err(|_| "the broker is shutting down".to_owned())?;
-        let component = digest_bytes(&version.digest).ok_or("its digest is no SHA-256 in hexadecimal")?;
+        let component = from_hex(&version.digest).ok_or("its digest is no SHA-256 in hexadecimal")?;
         let rule = rule_digest(&component, config);
         let (registry, host) = (Arc::clone(&self.registry), self.host.clone());
         let (slot, version, config) = (Arc::clone(slot), version.clone(), config.to_owned());

@@ -14,9 +14,32 @@ pub fn in_hex(digest: &[u8; 32]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A digest from its hexadecimal form; `None` if the text is no digest.
+pub fn from_hex(hex: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_are_read_from_hex() {
+        let hex: String = (0..32u8).map(|byte| format!("{:02x}", byte * 7)).collect();
+        let bytes = from_hex(&hex).unwrap();
+        assert!(bytes.iter().enumerate().all(|(index, &byte)| byte == index as u8 * 7));
+        assert_eq!(in_hex(&bytes), hex);
+        for wrong in ["", &hex[1..], &hex.replace('0', "g"), &"é".repeat(32)] {
+            assert_eq!(from_hex(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn component_and_config_both_make_the_rule() {

@@ -69,16 +69,9 @@ impl Log {
         }
         let start = segment.trusted_start(check_from)?;
         let file = segment.file()?;
-        for batch in HeaderWalk::new(&file, start, segment.size()) {
+        for batch in HeaderWalk::new(&file, start, segment.size()).within(segment.base_offset(), end_max) {
             let checked = batch.and_then(|(position, header)| {
                 let bad = |reason| WalkError::Bad { position, reason };
-                if header.base_offset < walked.next_offset || header.next_offset() > end_max {
-                    let (base, next) = (header.base_offset, header.next_offset());
-                    return Err(bad(format!(
-                        "offsets {base} to {next} do not lie between {} and {end_max}",
-                        walked.next_offset
-                    )));
-                }
                 if segment.relative(header.last_offset()).is_none() {
                     return Err(bad(format!("offset {} is too far from the base", header.last_offset())));
                 }

@@ -83,16 +83,8 @@ impl Log {
             let end = self.segments.get(number + 1).map_or(self.log_end, Segment::base_offset);
             let file = segment.file()?;
             let start = segment.confirmed_start(&file, from);
-            for batch in HeaderWalk::new(&file, start, segment.size()) {
+            for batch in HeaderWalk::new(&file, start, segment.size()).within(segment.base_offset(), end) {
                 match batch {
-                    // No checksum covers a batch's base offset.
-                    Ok((position, header))
-                        if header.base_offset < segment.base_offset() || header.next_offset() > end =>
-                    {
-                        let path = segment.path();
-                        tracing::error!(path = %path.display(), position, "damage in the log: a batch's offsets lie outside its segment");
-                        break;
-                    }
                     Ok((_, header)) if header.last_offset() < from => {}
                     Ok((position, header)) => {
                         self.epochs.note(header.partition_leader_epoch, header.base_offset);

@@ -46,10 +46,15 @@ impl Log {
             None => offset,
         };
         self.log_end = end;
-        if self.rewalk_active()? < end {
+        let ends_in_gap = self.rewalk_active()? < end;
+        if ends_in_gap {
             self.begin_behind_gap(end, now_ms)?;
         }
         self.after_truncation(now_ms)?;
+        if ends_in_gap {
+            // As at each roll: the batches that these states tell of may be deleted before the next ones are saved.
+            self.save_producers_at(end)?;
+        }
         Ok(self.log_end)
     }
 
