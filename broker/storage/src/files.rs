@@ -103,7 +103,8 @@ impl FileHandle {
         if let Some(file) = held.as_ref() {
             return Ok(file.clone());
         }
-        let file = Arc::new(disk::open(&path(), create)?);
+        let path = path();
+        let file = Arc::new(if create { disk::open_or_create(&path)? } else { disk::open(&path)? });
         *held = Some(file.clone());
         drop(held);
         self.pool.admit(&self.slot);

@@ -98,7 +98,7 @@ impl<E: IndexEntry> SparseIndex<E> {
 
     /// The index of a new segment: an empty file.
     pub fn create(name: SegmentName) -> io::Result<SparseIndex<E>> {
-        std::fs::File::create(name.path(E::SUFFIX))?;
+        disk::create(&name.path(E::SUFFIX))?;
         let index = SparseIndex::existing(name);
         let _ = index.written.set(0);
         Ok(index)
@@ -236,7 +236,7 @@ impl<E: IndexEntry> SparseIndex<E> {
         self.pending.truncate(keep.saturating_sub(written) as usize);
         let file = self.handle.get_or_create(|| self.name.path(E::SUFFIX))?;
         let kept = keep.min(written);
-        file.set_len(u64::from(kept) * E::BYTES as u64)?;
+        disk::set_length(&file, u64::from(kept) * E::BYTES as u64)?;
         self.written = OnceLock::from(kept);
         Ok(())
     }

@@ -26,6 +26,8 @@ mod walk;
 mod wire;
 
 pub use config::LogConfig;
+#[cfg(any(test, feature = "disk-hooks"))]
+pub use disk::hooks as disk_hooks;
 pub use disk::sync_dir;
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::StorageError;

@@ -7,7 +7,7 @@ mod checkpoints;
 mod folders;
 mod meta;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -37,7 +37,7 @@ impl LogDir {
     /// # Errors
     /// `Locked` if another process has it, `Foreign` if it belongs to another node or cluster; those of the disk.
     pub fn open(path: &Path, node_id: i32, cluster_id: Option<&str>) -> Result<LogDir, StorageError> {
-        fs::create_dir_all(path).map_err(|error| StorageError::io("create", path, error))?;
+        disk::create_dirs(path)?;
         let path = path.canonicalize().map_err(|error| StorageError::io("find", path, error))?;
         let lock = lock(&path)?;
         let owner = meta::ensure(&path, node_id, cluster_id)?;
@@ -80,7 +80,7 @@ impl LogDir {
 
 fn lock(dir: &Path) -> Result<File, StorageError> {
     let path = dir.join(LOCK);
-    let file = disk::open(&path, true).map_err(|error| StorageError::io("open", &path, error))?;
+    let file = disk::open_or_create(&path).map_err(|error| StorageError::io("open", &path, error))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::Locked { path: dir.to_path_buf() }),

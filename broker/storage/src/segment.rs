@@ -59,7 +59,7 @@ impl Segment {
         let failed = |error| StorageError::io("create", &path, error);
         let offsets = SparseIndex::create(name.clone()).map_err(failed)?;
         let times = SparseIndex::create(name.clone()).map_err(failed)?;
-        File::create(&path).map_err(failed)?;
+        disk::create(&path).map_err(failed)?;
         Ok(Segment { offsets, times, name_unsynced: true, ..Segment::existing(name, 0, now_ms) })
     }
 
@@ -131,7 +131,8 @@ impl Segment {
 
     /// Removes what a failed write left behind the last whole batch.
     pub fn cut_back(&self) -> Result<(), StorageError> {
-        self.file()?.set_len(self.size).map_err(|error| StorageError::io("truncate", self.path(), error))
+        disk::set_length(&*self.file()?, self.size)
+            .map_err(|error| StorageError::io("truncate", self.path(), error))
     }
 
     /// Notes a batch that lies at `position`: largest timestamp, and index entries every so many bytes.
@@ -290,7 +291,7 @@ impl Segment {
     pub fn truncate(&mut self, position: u64, offset: i64) -> Result<(), StorageError> {
         let path = self.path();
         let failed = |error| StorageError::io("truncate", &path, error);
-        self.file()?.set_len(position).map_err(failed)?;
+        disk::set_length(&*self.file()?, position).map_err(failed)?;
         self.size = position;
         let base_offset = self.base_offset();
         self.offsets

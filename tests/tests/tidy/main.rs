@@ -3,6 +3,7 @@
 //! A rule that cannot be broken is worthless, so each module proves its own on small violations.
 
 mod circles;
+mod disk;
 mod layers;
 mod locks;
 mod paths;
@@ -92,6 +93,12 @@ fn pure_crates_have_no_runtime_no_clock_and_no_io() {
     let mut violations = purity::manifest_violations(&manifests);
     violations.extend(purity::source_violations(&sources));
     assert_none(&violations);
+}
+
+#[test]
+fn storage_changes_the_file_system_in_one_place() {
+    let (sources, _) = workspace();
+    assert_none(&disk::violations(&sources));
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl FlushTask {
     /// The first failure, which must be handed to `Log::flush_failed`.
     pub fn run(&self) -> Result<Flushed, StorageError> {
         for (path, file) in &self.files {
-            file.sync_data().map_err(|error| StorageError::io("sync", path, error))?;
+            disk::sync_file(file).map_err(|error| StorageError::io("sync", path, error))?;
         }
         if let Some(dir) = &self.dir {
             disk::sync_dir(dir)?;

@@ -67,7 +67,7 @@ impl Log {
     /// # Errors
     /// Those of the disk. Damage is no error: it is repaired, or cut, and reported.
     pub fn open(dir: &Path, config: LogConfig, open: Open) -> Result<(Log, Recovery), StorageError> {
-        fs::create_dir_all(dir).map_err(|error| StorageError::io("create", dir, error))?;
+        disk::create_dirs(dir)?;
         let mut recovery = Recovery::default();
         let mut log = Log {
             dir: dir.into(),

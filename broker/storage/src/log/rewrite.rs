@@ -2,7 +2,7 @@
 //! batches asks for it: a lane whose oldest segments are held back by a few. The copy is made beside the segment
 //! without the log, synced, and put in its place by one rename; a crash leaves the old segment or the new one.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl RewriteTask {
     pub fn run(&self, keep: impl Fn(&Header) -> bool) -> Result<Rewritten, StorageError> {
         let path = disk::with_suffix(&self.name.path(names::LOG), names::CLEANED);
         let failed = |error| StorageError::io("write", &path, error);
-        let copy = File::create(&path).map_err(failed)?;
+        let copy = disk::create(&path).map_err(failed)?;
         let segment = Segment::existing(self.name.clone(), self.size, 0);
         let (mut kept, mut size) = (Vec::new(), 0);
         let mut buffer = vec![0; COPY_BYTES];
@@ -67,7 +67,7 @@ impl RewriteTask {
             kept.push((size, header));
             size += header.size() as u64;
         }
-        copy.sync_all().map_err(failed)?;
+        disk::sync_file(&copy).map_err(failed)?;
         Ok(Rewritten { name: self.name.clone(), size_before: self.size, kept, size })
     }
 }
@@ -110,7 +110,7 @@ impl Log {
         // Without indexes the next start makes them again, whichever of the two files it finds.
         disk::remove(&name.path(names::OFFSET_INDEX))?;
         disk::remove(&name.path(names::TIME_INDEX))?;
-        fs::rename(&copy, &path).map_err(|error| StorageError::io("rename", &copy, error))?;
+        disk::rename(&copy, &path).map_err(|error| StorageError::io("rename", &copy, error))?;
         disk::sync_dir(&self.dir)?;
         self.segments[number].close();
         let mut segment = Segment::rewritten(name, size, now_ms)?;

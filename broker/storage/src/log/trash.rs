@@ -2,7 +2,6 @@
 //! `file.delete.delay.ms` to be removed, or removed at the next start. Readers that hold a file open finish in any case.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -25,7 +24,7 @@ impl Log {
         for suffix in names::SEGMENT_SUFFIXES {
             let path = segment.name().path(suffix);
             let renamed = disk::with_suffix(&path, names::DELETED);
-            match fs::rename(&path, &renamed) {
+            match disk::rename(&path, &renamed) {
                 Ok(()) => {
                     let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
                     self.trash.waiting.push_back((due_ms, renamed));

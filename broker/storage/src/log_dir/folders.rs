@@ -64,7 +64,7 @@ impl LogDir {
         topic_id: TopicId,
     ) -> Result<PartitionDir, StorageError> {
         let path = self.partition_path(partition);
-        fs::create_dir_all(&path).map_err(|error| StorageError::io("create", &path, error))?;
+        disk::create_dirs(&path)?;
         match read_topic_id(&path)? {
             Some(known) if known == topic_id => {}
             Some(known) => {
@@ -101,7 +101,7 @@ impl LogDir {
     fn rename(&self, partition: &TopicPartition, suffix: &str) -> Result<PathBuf, StorageError> {
         let path = self.partition_path(partition);
         let renamed = self.path.join(renamed(partition, suffix));
-        fs::rename(&path, &renamed).map_err(|error| StorageError::io("rename", &path, error))?;
+        disk::rename(&path, &renamed).map_err(|error| StorageError::io("rename", &path, error))?;
         disk::sync_dir(&self.path)?;
         Ok(renamed)
     }
@@ -117,12 +117,7 @@ impl LogDir {
                 io::Error::new(io::ErrorKind::InvalidInput, "it is not a deleted partition of this folder");
             return Err(StorageError::io("remove", path, error));
         }
-        match fs::remove_dir_all(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StorageError::io("remove", path, error))
-            }
-            _ => Ok(()),
-        }
+        disk::remove_dir(path)
     }
 
     /// Removes what earlier runs had marked.

@@ -2,6 +2,8 @@
 
 use ottla_model::ids::{TopicId, TopicPartition};
 
+use std::fs;
+
 use super::*;
 
 fn open(dir: &Path) -> Result<LogDir, StorageError> {
