@@ -145,6 +145,28 @@ async fn a_file_that_ends_early_ends_the_connection() {
     assert!(serving.stop(WAIT_MAX).await);
 }
 
+/// An answer may be larger than what a connection gathers, and the last of it may go out in one step: the connection
+/// must then be ready for the next request, not for its housekeeping. Of which size that is the sockets decide.
+#[tokio::test]
+async fn requests_behind_large_answers_are_read_at_once() {
+    const STEP_BYTES: usize = 256 << 10;
+    /// Short of the housekeeping, which wakes whatever sleeps; a thousand times what an answer takes.
+    const ANSWER_WAIT_MAX: Duration = Duration::from_millis(4_500);
+    let content = Bytes::from(vec![1; 40 * STEP_BYTES]);
+    let service = Arc::new(Scripted::default());
+    let (address, serving) = serve(&service, &[]);
+    let mut client = Client::connect(address).await;
+    for round in 0..120 {
+        let size = (round % 40 + 1) * STEP_BYTES;
+        *service.fetch.lock().await = Some(vec![Chunk::Bytes(content.slice(..size))]);
+        client.send(&fetch(round as i32)).await;
+        let answer = tokio::time::timeout(ANSWER_WAIT_MAX, client.answer()).await;
+        let (answered, body) = answer.unwrap_or_else(|_| panic!("request {round} is not read"));
+        assert_eq!((answered, body.len()), (round as i32, size));
+    }
+    assert!(serving.stop(WAIT_MAX).await);
+}
+
 /// A client that sends without reading is held back, and gets every answer once it reads.
 #[tokio::test]
 async fn a_slow_reader_is_held_back_and_loses_nothing() {

@@ -161,6 +161,10 @@ impl<S: Service> Connection<S> {
     async fn turn(&mut self) -> Result<(), End> {
         let may_read = self.handle_available().await?;
         self.send()?;
+        if !may_read && !self.is_full() {
+            // What stood in the way has just been sent, so nothing else would wake this connection.
+            return Ok(());
+        }
         let has_room = may_read && self.input.try_make_room();
         self.tell_memory(self.input.charged_bytes());
         tokio::select! {
