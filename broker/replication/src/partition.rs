@@ -84,6 +84,8 @@ pub struct Partition {
     flush_wanted: AtomicBool,
     /// A sync of the log failed: it takes nothing until a restart.
     offline: AtomicBool,
+    /// One flush at a time: what comes meanwhile shares the next one.
+    flushes: Mutex<()>,
 }
 
 /// What the lock guards.
@@ -97,8 +99,10 @@ pub(crate) struct State {
     pub received: DestinationLanes,
     /// Answers that wait for the commit point.
     pub commits: CommitQueue,
-    /// Everything below it must be on the disk before it is answered; 0 if no flush is asked for.
+    /// Everything below it must be on the disk before it is answered or read; 0 if no flush is asked for.
     pub flush_before_answer: i64,
+    /// Bytes that were appended and did not come under the high watermark yet, or some more.
+    pub unread_bytes: u64,
     pub flushing: bool,
     pub closed: bool,
 }
@@ -121,7 +125,13 @@ impl Partition {
             surroundings,
         } = options;
         let (mut log, recovery) = Log::open(&dir, config.log, open)?;
-        let lane = Lane::open_existing(&dir, &config, &log, open)?;
+        let mut lane = Lane::open_existing(&dir, &config, &log, open)?;
+        // What was found may be answered for when it is sent again.
+        for found in [Some(&mut log), lane.as_mut().map(|(lane, _)| &mut lane.log)].into_iter().flatten() {
+            if found.flush_due(open.now_ms) {
+                found.flush(open.now_ms)?;
+            }
+        }
         let latest = |log: &Log| log.epochs().latest().map_or(-1, |entry| entry.epoch);
         let known = latest(&log).max(lane.as_ref().map_or(-1, |(lane, _)| latest(&lane.log)));
         let leader_epoch = leader_epoch.max(known.saturating_add(1));
@@ -139,6 +149,7 @@ impl Partition {
             received: received_by(&log),
             commits: CommitQueue::default(),
             flush_before_answer: 0,
+            unread_bytes: 0,
             flushing: false,
             closed: false,
             log,
@@ -156,11 +167,13 @@ impl Partition {
             lane_wake: Notify::new(),
             flush_wanted: AtomicBool::new(false),
             offline: AtomicBool::new(false),
+            flushes: Mutex::new(()),
         });
         let has_lane = {
             let mut state = partition.state.lock();
             state.bound_producers();
-            state.advance_watermark();
+            // Nobody reads yet.
+            let _ = state.advance_watermark();
             state.lane.is_some()
         };
         if has_lane {
@@ -270,17 +283,32 @@ impl State {
     }
 
     /// Takes note of the leader's own ends, and moves the watermarks to what all in-sync replicas have reached.
-    /// Everything that waits for a watermark goes through here, whoever moved it. Returns by how many offsets the
-    /// high watermark moved.
-    pub fn advance_watermark(&mut self) -> i64 {
+    /// Everything that waits for a watermark goes through here, whoever moved it. Where flushes are asked for, readers
+    /// see only what is on the disk. Returns the bytes that readers are to be told of.
+    #[must_use = "readers wait for them"]
+    pub fn advance_watermark(&mut self) -> u64 {
         let lane_end = self.lane.as_ref().map_or(0, |lane| lane.log.end_offset());
         self.replicas.leader_reached(Reached { log_end: self.log.end_offset(), lane_end });
         let reached = self.replicas.watermarks();
         let before = self.high_watermark;
         // A watermark never goes back while this leader leads.
-        self.high_watermark = before.max(reached.log_end);
+        self.high_watermark = before.max(reached.log_end.min(self.flushed_as_asked()));
         self.release_commits();
-        self.high_watermark - before
+        if self.high_watermark == before {
+            return 0;
+        }
+        // Of a part that became readable, all bytes are told: better twice than never.
+        let bytes = self.unread_bytes;
+        if self.high_watermark == self.log.end_offset() {
+            self.unread_bytes = 0;
+        }
+        bytes
+    }
+
+    /// Exclusive end of what no asked-for flush is missing for.
+    fn flushed_as_asked(&self) -> i64 {
+        let flushed = self.log.recovery_point();
+        if flushed >= self.flush_before_answer { i64::MAX } else { flushed }
     }
 
     /// Releases what waits for the commit point, of log and lane.
@@ -311,12 +339,7 @@ impl State {
     /// Batches that end at or before it may be answered: they are under the high watermark and, where a flush was
     /// asked for, on the disk.
     pub fn commit_point(&self) -> i64 {
-        let flushed = self.log.recovery_point();
-        if flushed >= self.flush_before_answer {
-            self.high_watermark
-        } else {
-            self.high_watermark.min(flushed)
-        }
+        self.high_watermark.min(self.flushed_as_asked())
     }
 }
 

@@ -26,14 +26,16 @@ pub struct LogConfig {
     pub flush_messages: i64,
     /// `flush.ms`: a flush is due after so much time; `i64::MAX` for never.
     pub flush_ms: i64,
+    /// `ottla.flush=always`: a flush is due whenever something is not on the disk.
+    pub flush_always: bool,
     /// `producer.id.expiration.ms`: a producer that appended nothing for so long is forgotten.
     pub producer_expiration_ms: i64,
 }
 
 impl LogConfig {
-    /// Whether flushes are asked for at all, by number or by time.
+    /// Whether flushes are asked for at all: always, by number or by time.
     pub fn flushes(&self) -> bool {
-        self.flush_messages < i64::MAX || self.flush_ms < i64::MAX
+        self.flush_always || self.flush_messages < i64::MAX || self.flush_ms < i64::MAX
     }
 }
 
@@ -53,6 +55,7 @@ impl Default for LogConfig {
             file_delete_delay_ms: 60_000,
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
+            flush_always: false,
             producer_expiration_ms: DAY_MS,
         }
     }

@@ -44,6 +44,8 @@ pub struct Log {
     log_start: i64,
     log_end: i64,
     recovery_point: i64,
+    /// The indexes of all segments below this one's base offset are known to be on the disk.
+    indexes_synced_upto: i64,
     epochs: EpochCache,
     producers: ProducerStates,
     saved: durability::SavedStates,

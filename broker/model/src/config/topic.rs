@@ -22,6 +22,8 @@ pub struct TopicConfig {
     pub file_delete_delay_ms: i64,
     pub flush_messages: i64,
     pub flush_ms: i64,
+    /// `ottla.flush` is `always`.
+    pub flush_always: bool,
     pub max_message_bytes: usize,
     pub timestamp_type: TimestampType,
     pub timestamp_before_max_ms: i64,
@@ -50,6 +52,7 @@ impl TopicConfig {
             file_delete_delay_ms: source.number("file.delete.delay.ms"),
             flush_messages: source.number("flush.messages"),
             flush_ms: source.number("flush.ms"),
+            flush_always: source.has_item("ottla.flush", "always"),
             max_message_bytes: source.number("max.message.bytes"),
             timestamp_type: match source.value("message.timestamp.type").as_deref() {
                 Some("LogAppendTime") => TimestampType::LogAppendTime,
@@ -130,6 +133,7 @@ mod tests {
             file_delete_delay_ms: 60_000,
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
+            flush_always: false,
             max_message_bytes: 1_048_588,
             timestamp_type: TimestampType::CreateTime,
             timestamp_before_max_ms: i64::MAX,
@@ -150,9 +154,11 @@ mod tests {
             ("compression.zstd.level", "9"),
             ("log.message.timestamp.type", "LogAppendTime"),
         ]);
-        let topic = values(&[("segment.bytes", " 3000000"), ("retention.bytes", "many")]);
+        let topic =
+            values(&[("segment.bytes", " 3000000"), ("retention.bytes", "many"), ("ottla.flush", "always")]);
         let config = TopicConfig::read(&topic, &Layers::new(vec![&broker]));
         assert_eq!((config.segment_bytes, config.retention_ms), (3_000_000, 3_600_000));
+        assert!(config.flush_always);
         assert_eq!(config.retention_bytes, -1, "an impossible value counts as not given");
         assert_eq!(config.compression, Some((Compression::Zstd, Some(9))));
         assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);

@@ -187,19 +187,16 @@ impl Partition {
             .log
             .append(&prepared.header, &slices, assign, now_ms)
             .map_err(|error| AppendError::from(storage_error(&error)))?;
-        let readable = state.appended(now_ms);
+        let readable_bytes = state.appended(info.bytes, now_ms);
         let end = info.last_offset + 1;
         let committed = match acks {
             Acks::None => Committed::Now,
-            // With acks=1 only a flush that was asked for is waited for, as Kafka flushes before it answers.
-            Acks::Leader if state.flush_before_answer < end => Committed::Now,
-            Acks::Leader | Acks::All if state.commit_point() >= end => Committed::Now,
-            Acks::Leader | Acks::All => Committed::Later(state.commits.push(end)),
+            Acks::Leader | Acks::All => state.wait_for_log(end, acks),
         };
         let log_start_offset = state.log.start_offset();
         let flush = state.start_flush();
         drop(state);
-        self.after_append(if readable > 0 { info.bytes } else { 0 }, info.rolled, flush, now_ms);
+        self.after_append(readable_bytes, info.rolled, flush, now_ms);
         Ok(Enqueued {
             base_offset: info.base_offset,
             log_append_time_ms: prepared.log_append_time_ms,
@@ -246,12 +243,12 @@ impl Partition {
             LaneFull::Storage(error) => AppendError::from(storage_error(&error)),
         })?;
         failpoint::hit("after-lane-append");
-        state.advance_watermark();
+        let readable_bytes = state.advance_watermark();
         let log_start_offset = state.log.start_offset();
         let flush = state.start_flush();
         drop(state);
         self.lane_wake.notify_one();
-        self.after_append(0, false, flush, now_ms);
+        self.after_append(readable_bytes, false, flush, now_ms);
         Ok(Enqueued {
             base_offset: RECEIPT_OFFSET_BASE + info.base_offset,
             log_append_time_ms: prepared.log_append_time_ms,
@@ -281,11 +278,12 @@ impl Partition {
 }
 
 impl State {
-    /// Takes note of an append to the log. Returns by how many offsets the high watermark moved.
-    pub fn appended(&mut self, now_ms: i64) -> i64 {
+    /// Takes note of an append to the log. Returns the bytes that readers are to be told of.
+    pub fn appended(&mut self, bytes: u64, now_ms: i64) -> u64 {
         if self.log.flush_due(now_ms) {
             self.flush_before_answer = self.log.end_offset();
         }
+        self.unread_bytes += bytes;
         self.bound_producers();
         self.advance_watermark()
     }
@@ -374,7 +372,13 @@ impl State {
     }
 
     fn wait_for_log(&mut self, end: i64, acks: Acks) -> Committed {
-        if acks != Acks::All || self.commit_point() >= end {
+        let waits = match acks {
+            Acks::None => false,
+            // Only a flush that was asked for is waited for, as Kafka flushes before it answers.
+            Acks::Leader => self.flush_before_answer >= end,
+            Acks::All => true,
+        };
+        if !waits || self.commit_point() >= end {
             return Committed::Now;
         }
         Committed::Later(self.commits.push(end))

@@ -50,11 +50,11 @@ impl Partition {
             Err(error) => return ForwardAnswer::Refused(error.to_string()),
         };
         state.received.appended(request.ingress, request.position, info.last_offset + 1);
-        let readable = state.appended(now_ms);
+        let readable_bytes = state.appended(info.bytes, now_ms);
         let held = state.held(request.ingress);
         let flush = state.start_flush();
         drop(state);
-        self.after_append(if readable > 0 { info.bytes } else { 0 }, info.rolled, flush, now_ms);
+        self.after_append(readable_bytes, info.rolled, flush, now_ms);
         ForwardAnswer::Appended { state: held.state, committed: held.committed }
     }
 }

@@ -51,7 +51,10 @@ impl Partition {
         if state.closed {
             return Ok(Upkeep::default());
         }
-        let deleted = state.log.delete_old_segments(now_ms, state.high_watermark)?;
+        let deleted = state.log.delete_old_segments(now_ms, state.high_watermark);
+        // Before a deletion comes a flush.
+        self.watchers.readable(state.advance_watermark());
+        let deleted = deleted?;
         let of_log = state.log.take_deleted(now_ms);
         let mut of_lane = DeletedFiles::default();
         let expiration_ms = state.log.config().producer_expiration_ms;
@@ -101,6 +104,7 @@ impl Partition {
     /// # Errors
     /// Those of the disk; the log is offline then, and whoever waits is told.
     pub fn flush(&self, now_ms: i64) -> Result<(), StorageError> {
+        let _one_at_a_time = self.flushes.lock();
         // The log first: an entry of the lane is worth nothing without the log's end that it names.
         let of_log = self.flush_log(now_ms);
         let of_lane = self.flush_lane(now_ms);
@@ -129,7 +133,10 @@ impl Partition {
         let result = task.run();
         let mut state = self.state.lock();
         match result {
-            Ok(flushed) => state.log.complete_flush(flushed, now_ms),
+            Ok(flushed) => {
+                state.log.complete_flush(flushed, now_ms);
+                self.watchers.readable(state.advance_watermark());
+            }
             Err(ref error) => {
                 state.log.flush_failed(error);
                 self.offline.store(true, Ordering::Relaxed);
@@ -271,17 +278,17 @@ impl Partition {
         let (leader_epoch, closed) = (state.leader_epoch, state.closed);
         let lane = state.lane.as_mut().filter(|_| !closed)?;
         let now_ms = lane.last_append_ms;
-        let mut flush = false;
+        let (mut flush, mut readable_bytes) = (false, 0);
         let result = lane.choose_rewrite(leader_epoch, now_ms).and_then(|moved| {
             if moved {
-                state.advance_watermark();
+                readable_bytes = state.advance_watermark();
                 flush = state.start_flush();
             }
             let watermark = state.lane_commit_point();
             state.lane.as_mut().map_or(Ok(None), |lane| lane.take_rewrite(watermark))
         });
         drop(guard);
-        self.after_append(0, false, flush, now_ms);
+        self.after_append(readable_bytes, false, flush, now_ms);
         result.unwrap_or_else(|error| {
             tracing::warn!(partition = %self.topic_partition, %error, "a segment of the lane cannot be rewritten");
             None
@@ -315,12 +322,12 @@ impl Partition {
         let result = lane.trim(leader_epoch, watermark, now_ms);
         match result {
             Ok(true) => {
-                state.advance_watermark();
+                let readable_bytes = state.advance_watermark();
                 let flush = state.start_flush();
                 drop(guard);
                 // A permit for the second half, the deletion.
                 self.lane_wake.notify_one();
-                self.after_append(0, false, flush, now_ms);
+                self.after_append(readable_bytes, false, flush, now_ms);
             }
             Ok(false) => {
                 let files = lane.log.take_deleted(now_ms);

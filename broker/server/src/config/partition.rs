@@ -27,6 +27,7 @@ impl Config {
                 file_delete_delay_ms: topic.file_delete_delay_ms,
                 flush_messages: topic.flush_messages,
                 flush_ms: topic.flush_ms,
+                flush_always: topic.flush_always,
                 producer_expiration_ms,
             },
             max_message_bytes: topic.max_message_bytes,

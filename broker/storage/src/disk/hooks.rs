@@ -2,7 +2,10 @@
 //! order, a disk that fails or takes its time. Stands around each function of `disk`; a broker that ships has none of
 //! it. The invariant: `before` is called ahead of the change and may refuse it, `after` once it has succeeded.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -43,6 +46,11 @@ impl Drop for Installed {
     }
 }
 
+/// The path of an open file, as the kernel knows it.
+pub fn path_of(file: &File) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+}
+
 pub(super) fn around<T>(change: &Change<'_>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     if !ANY.load(Ordering::SeqCst) {
         return act();
@@ -65,7 +73,7 @@ pub(super) fn copied(slices: &[IoSlice<'_>]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use parking_lot::Mutex;
 

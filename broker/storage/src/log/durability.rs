@@ -28,6 +28,7 @@ pub struct FlushTask {
     files: Vec<(PathBuf, Arc<File>)>,
     dir: Option<PathBuf>,
     upto: i64,
+    indexes_upto: i64,
     truncations: u64,
 }
 
@@ -35,6 +36,7 @@ pub struct FlushTask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flushed {
     upto: i64,
+    indexes_upto: i64,
     truncations: u64,
 }
 
@@ -62,7 +64,7 @@ impl FlushTask {
         if let Some(dir) = &self.dir {
             disk::sync_dir(dir)?;
         }
-        Ok(Flushed { upto: self.upto, truncations: self.truncations })
+        Ok(Flushed { upto: self.upto, indexes_upto: self.indexes_upto, truncations: self.truncations })
     }
 }
 
@@ -72,11 +74,12 @@ impl Log {
         self.log_end - self.recovery_point
     }
 
-    /// True if `flush.messages` or `flush.ms` asks for a flush now.
+    /// True if `ottla.flush`, `flush.messages` or `flush.ms` asks for a flush now.
     pub fn flush_due(&self, now_ms: i64) -> bool {
         let unflushed = self.unflushed();
         unflushed > 0
-            && (unflushed >= self.config.flush_messages
+            && (self.config.flush_always
+                || unflushed >= self.config.flush_messages
                 || now_ms.saturating_sub(self.last_flush_ms) >= self.config.flush_ms)
     }
 
@@ -99,30 +102,36 @@ impl Log {
         }
     }
 
-    /// Collects what a flush must sync. The indexes are written here, and the epochs synced if they changed.
+    /// Collects what a flush must sync: what was appended since the last one, the indexes of segments that have ended
+    /// since then, and new names. The index of the last segment is not among it, since each start looks that one
+    /// over. Those indexes are written here, and the epochs synced if they changed.
     ///
     /// # Errors
     /// Those of writing indexes and the epoch checkpoint; nothing is lost, the flush may be tried again.
     pub fn prepare_flush(&mut self) -> Result<FlushTask, StorageError> {
         self.ensure_writable()?;
         self.epochs.write_changes(Durability::Synced)?;
-        let first = self.segment_of(self.recovery_point.min(self.log_end));
-        let mut files = Vec::new();
-        let mut dir = None;
-        for segment in &mut self.segments[first..] {
-            let path = segment.path();
-            if segment.size() > 0 {
-                segment
-                    .finish_index()
-                    .map_err(|error| StorageError::io("write the index of", &path, error))?;
-                files.extend(segment.index_files());
-                files.push((path, segment.file()?));
-            }
+        let (indexes_from, indexes_upto) = (self.indexes_synced_upto, self.active().base_offset());
+        let first = self.segment_of(self.recovery_point.min(indexes_from));
+        let (mut files, mut dir) = (Vec::new(), None);
+        for number in first..self.segments.len() {
+            let holds_news = self.end_of(number) > self.recovery_point;
+            let segment = &mut self.segments[number];
             if segment.name_unsynced {
                 dir = Some(self.dir.to_path_buf());
             }
+            if segment.size() > 0 && (indexes_from..indexes_upto).contains(&segment.base_offset()) {
+                let path = segment.path();
+                segment
+                    .finish_index()
+                    .map_err(|error| StorageError::io("write the index of", path, error))?;
+                files.extend(segment.index_files());
+            }
+            if segment.size() > 0 && holds_news {
+                files.push((segment.path(), segment.file()?));
+            }
         }
-        Ok(FlushTask { files, dir, upto: self.log_end, truncations: self.truncations })
+        Ok(FlushTask { files, dir, upto: self.log_end, indexes_upto, truncations: self.truncations })
     }
 
     /// Moves the recovery point after a flush; not if the log was truncated meanwhile.
@@ -131,6 +140,7 @@ impl Log {
             return;
         }
         self.recovery_point = self.recovery_point.max(flushed.upto).min(self.log_end);
+        self.indexes_synced_upto = self.indexes_synced_upto.max(flushed.indexes_upto);
         self.last_flush_ms = now_ms;
         for segment in &mut self.segments {
             if segment.base_offset() <= flushed.upto {
@@ -203,7 +213,8 @@ impl Log {
     /// # Errors
     /// Those of the disk: then the stop must not be noted as clean.
     pub fn close_clean(&mut self, now_ms: i64) -> Result<(), StorageError> {
-        self.active_mut().index_time();
+        let path = self.active().path();
+        self.active_mut().finish().map_err(|error| StorageError::io("write the index of", path, error))?;
         self.flush(now_ms)?;
         if self.saved.newest != Some(self.log_end) || !self.producers.is_empty() {
             self.save_producers_durably()?;

@@ -76,6 +76,7 @@ impl Log {
             log_start: open.log_start.max(0),
             log_end: 0,
             recovery_point: open.recovery_point.max(0),
+            indexes_synced_upto: 0,
             epochs: EpochCache::rebuilding(dir),
             producers: ProducerStates::default(),
             saved: SavedStates::default(),
@@ -210,6 +211,9 @@ impl Log {
             self.segments.push(self.new_segment(start, now_ms)?);
             self.log_end = start;
             self.save_producers_at(start)?;
+        }
+        if open.clean {
+            self.indexes_synced_upto = self.active().base_offset();
         }
         let known = if open.clean { self.log_end } else { self.recovery_point };
         self.recovery_point = known.clamp(self.log_start.min(self.log_end), self.log_end);

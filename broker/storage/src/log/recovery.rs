@@ -20,7 +20,8 @@ impl Log {
     ) -> Result<Option<i32>, StorageError> {
         let last = self.segments.len() - 1;
         let check_from = if open.clean { i64::MAX } else { self.recovery_point };
-        let first_unsynced = if open.clean { last } else { self.segment_of(check_from) };
+        // The index of the segment in which the last flush ended may not be on the disk, also where the batches are.
+        let first_unsynced = if open.clean { last } else { self.segment_of(check_from.saturating_sub(1)) };
         let mut checker = BatchChecker::new();
         self.log_end = self.active().base_offset();
         let mut last_epoch = None;
@@ -42,6 +43,14 @@ impl Log {
             }
             last_epoch = walked.last_epoch.or(last_epoch);
             if let Some((position, reason)) = walked.bad {
+                if !open.clean
+                    && self.segments.get(number + 1).is_some_and(|next| next.base_offset() <= check_from)
+                {
+                    // It was flushed whole, and so was what follows it: no crash did this, and nothing is cut for it.
+                    let path = self.segments[number].path();
+                    tracing::error!(path = %path.display(), position, reason, "damage in the log");
+                    continue;
+                }
                 self.cut(number, position, walked.next_offset, reason, recovery)?;
                 break;
             }

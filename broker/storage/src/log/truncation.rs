@@ -75,6 +75,7 @@ impl Log {
         self.log_start = offset;
         self.log_end = offset;
         self.recovery_point = offset;
+        self.indexes_synced_upto = offset;
         self.producers = ProducerStates::starting_at(offset);
         self.epochs.truncate_end(i64::MIN);
         self.epochs.write_changes(crate::disk::Durability::PageCache)
@@ -94,6 +95,7 @@ impl Log {
         let end = self.log_end;
         self.log_start = self.log_start.min(end);
         self.recovery_point = self.recovery_point.min(end);
+        self.indexes_synced_upto = self.indexes_synced_upto.min(self.active().base_offset());
         self.epochs.truncate_end(end);
         self.epochs.write_changes(crate::disk::Durability::PageCache)?;
         self.load_producers(now_ms).map(|_| ())

@@ -22,6 +22,7 @@ pub(super) static BROKER_KEYS: &[Key] = &[
 
 #[rustfmt::skip] // a table: one key a line
 pub(super) static TOPIC_KEYS: &[Key] = &[
+    of_topic(honoured("ottla.flush", String, Some("default"), OneOf(&["default", "always"]), ClusterWide, "With `always`, an answer to acks=1 or all waits until its batch is synced to the disk, and so do readers; whatever waits shares one sync. With `default`, flush.messages and flush.ms decide."), None),
     of_topic(honoured("ottla.partitioner", String, Some(""), Any, ClusterWide, "The plugin that places this topic's records, as NAME@VERSION or NAME for its latest version. Empty: clients place them."), None),
     of_topic(honoured("ottla.partitioner.config", String, Some("{}"), Any, ClusterWide, "That plugin's config, as JSON."), None),
     of_topic(honoured("ottla.partitioner.mode", String, Some("assign"), OneOf(&["assign", "enforce", "observe"]), ClusterWide, "Whether the plugin places records, refuses those that were placed otherwise, or is only counted."), None),
