@@ -1,12 +1,11 @@
 //! What is common to all instances of an attached plugin, and how to start one more. `attach` starts the first,
-//! `attached` those that follow.
+//! `partitioner` those that follow.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::calls;
 use crate::compiler::Compiled;
-use crate::contract_v0_1::Exports;
 use crate::engine::Ticker;
 use crate::error::{CallError, Step};
 use crate::instance::{Instance, START_TIME_MS, StartError};
@@ -36,15 +35,17 @@ pub(crate) struct NotStarted {
 
 impl Template {
     /// Makes and configures an instance; says which fields it reads.
-    pub(crate) fn start<E: Exports>(
+    pub(crate) fn start(
         &self,
         limits: &Limits,
         partitions: &Partitions,
-    ) -> Result<(Instance<E>, Fields), NotStarted> {
+    ) -> Result<(Instance, Fields), NotStarted> {
         let _running = self.ticker.call();
+        let (kind, interface) = self.compiled.partitioner();
         let started = Instance::start(
             self.compiled.pre(),
-            self.compiled.inspection(),
+            kind,
+            interface,
             limits,
             self.log.clone(),
             self.gauge.clone(),

@@ -7,6 +7,7 @@ mod append;
 mod forward;
 mod read;
 mod receipt;
+mod relocation;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 
 pub use append::{Acks, Enqueued, Screened};
 pub use read::{Isolation, ReadInfo};
+pub use relocation::{Relocation, RelocationStep};
 pub use upkeep::{LaneStatus, Upkeep};
 
 use crate::commit::{CommitQueue, CommitSender};
@@ -73,7 +75,6 @@ pub struct Partition {
     me: Weak<Partition>,
     topic_partition: TopicPartition,
     topic_id: TopicId,
-    dir: PathBuf,
     config: ArcSwap<PartitionConfig>,
     surroundings: Arc<dyn Surroundings>,
     pub(crate) state: Mutex<State>,
@@ -82,6 +83,8 @@ pub struct Partition {
     pub(crate) lane_wake: Notify,
     /// A segment was rolled, so the one before it should reach the disk.
     flush_wanted: AtomicBool,
+    /// Held by a flush while it runs without the state's lock, and by who moves the folder.
+    flush_order: Mutex<()>,
     /// A sync of the log failed: it takes nothing until a restart.
     offline: AtomicBool,
     /// One flush at a time: what comes meanwhile shares the next one.
@@ -135,10 +138,10 @@ impl Partition {
         let latest = |log: &Log| log.epochs().latest().map_or(-1, |entry| entry.epoch);
         let known = latest(&log).max(lane.as_ref().map_or(-1, |(lane, _)| latest(&lane.log)));
         let leader_epoch = leader_epoch.max(known.saturating_add(1));
-        log.begin_epoch(leader_epoch);
+        log.begin_epoch(leader_epoch)?;
         let (mut lane, lane_recovery) = lane.unzip();
         if let Some(lane) = &mut lane {
-            lane.begin_epoch(leader_epoch);
+            lane.begin_epoch(leader_epoch)?;
         }
         let lane_end = lane.as_ref().map_or(0, |lane| lane.log.end_offset());
         let reached = Reached { log_end: log.end_offset(), lane_end };
@@ -159,13 +162,13 @@ impl Partition {
             me: Weak::clone(me),
             topic_partition,
             topic_id,
-            dir,
             config: ArcSwap::from_pointee(config),
             surroundings,
             state: Mutex::new(state),
             watchers: Watchers::default(),
             lane_wake: Notify::new(),
             flush_wanted: AtomicBool::new(false),
+            flush_order: Mutex::new(()),
             offline: AtomicBool::new(false),
             flushes: Mutex::new(()),
         });

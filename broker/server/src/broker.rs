@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::fetch::session::Sessions;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
-use crate::partitions::Partitions;
+use crate::partitions::{Moves, Partitions};
 use crate::plugins::Plugins;
 
 /// The broker.
@@ -20,6 +20,8 @@ pub struct Broker {
     pub cluster_id: String,
     pub metadata: Arc<Metadata>,
     pub partitions: Arc<Partitions>,
+    /// Partitions on their way from one folder of `log.dirs` to another, and those folders.
+    pub moves: Arc<Moves>,
     pub plugins: Arc<Plugins>,
     pub metrics: Arc<Metrics>,
     pub sessions: Sessions,

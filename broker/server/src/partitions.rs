@@ -5,23 +5,27 @@
 
 mod folders;
 mod follow;
+mod moves;
 mod upkeep;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_model::error::ErrorCode;
-use ottla_model::ids::TopicId;
+use ottla_model::ids::{TopicId, TopicPartition};
 use ottla_replication::Partition;
 use tokio::sync::watch;
 
 use crate::metadata::Metadata;
 use crate::plugins::Slot;
 
+use folders::Checkpoint;
 pub use folders::{Folders, FoldersError};
 pub use follow::Follower;
+pub use moves::{MoveView, Moves};
 pub use upkeep::Upkeep;
 
 /// How long a request for a topic that was just created waits for its logs.
@@ -40,9 +44,15 @@ pub struct Topic {
 /// A partition that lies here.
 #[derive(Clone)]
 struct Hosted {
-    /// Which of the folders of `log.dirs` holds it.
-    folder: usize,
+    /// Which of the folders of `log.dirs` holds it; another one once it was moved.
+    folder: Arc<AtomicUsize>,
     partition: Arc<Partition>,
+}
+
+impl Hosted {
+    fn folder(&self) -> usize {
+        self.folder.load(Ordering::Acquire)
+    }
 }
 
 impl Topic {
@@ -65,7 +75,7 @@ impl Topic {
         self.partitions
             .iter()
             .flatten()
-            .filter(move |hosted| hosted.folder == folder)
+            .filter(move |hosted| hosted.folder() == folder)
             .map(|hosted| &hosted.partition)
     }
 
@@ -113,6 +123,12 @@ impl Partitions {
         topic.partition(partition).cloned()
     }
 
+    fn hosted(&self, topic: &str, index: i32) -> Option<Hosted> {
+        let map = self.map.load();
+        let index = usize::try_from(index).ok()?;
+        map.by_name.get(topic)?.partitions.get(index)?.clone()
+    }
+
     /// A partition by its topic's id; UNKNOWN_TOPIC_ID where there is none of this id.
     pub fn find_by_id(&self, id: TopicId, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
         let map = self.map.load();
@@ -128,6 +144,27 @@ impl Partitions {
     /// All partitions that lie here.
     pub fn all(&self) -> Vec<Arc<Partition>> {
         self.topics().iter().flat_map(|topic| topic.partitions().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// All partitions that lie here, each with the folder of `log.dirs` that holds it.
+    pub fn placed(&self) -> Vec<(Arc<Partition>, usize)> {
+        let topics = self.topics();
+        let hosted = topics.iter().flat_map(|topic| topic.partitions.iter().flatten());
+        hosted.map(|hosted| (hosted.partition.clone(), hosted.folder())).collect()
+    }
+
+    /// The folder of `log.dirs` that holds a partition.
+    pub fn folder_of(&self, partition: &TopicPartition) -> Option<usize> {
+        self.hosted(&partition.topic, partition.partition).map(|hosted| hosted.folder())
+    }
+
+    /// Where the partitions in one folder of `log.dirs` stand.
+    fn checkpoint_of(&self, folder: usize) -> Checkpoint {
+        let mut offsets = Checkpoint::default();
+        for topic in self.topics() {
+            topic.partitions_in(folder).for_each(|partition| offsets.note(partition));
+        }
+        offsets
     }
 
     /// A topic by name, waiting for the logs of one that the metadata has but that is not open yet.

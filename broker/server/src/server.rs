@@ -24,7 +24,7 @@ use crate::forwarding::LocalDestinations;
 use crate::metadata::{Metadata, Options};
 use crate::metrics::{Metrics, register_partitions};
 use crate::net::{Front, Gate, Serving, raise_open_files_limit};
-use crate::partitions::{Folders, Follower, Partitions, Upkeep};
+use crate::partitions::{Folders, Follower, Moves, Partitions, Upkeep};
 use crate::plugins::{Plugins, PluginsConfig};
 use crate::quotas;
 
@@ -90,6 +90,7 @@ impl Server {
             cluster_id: folders.cluster_id().to_owned(),
             metadata: metadata.clone(),
             partitions: partitions.clone(),
+            moves: Moves::new(folders.clone(), partitions.clone(), config.clone(), stop.clone()),
             plugins: plugins.clone(),
             metrics: metrics.clone(),
             sessions: Sessions::new(config.fetch_sessions_max, clock.now_ms() as i32),

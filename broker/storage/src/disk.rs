@@ -191,7 +191,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Creates a folder, and those above it that are missing; one that is there is fine.
-pub(crate) fn create_dirs(dir: &Path) -> Result<(), StorageError> {
+pub fn create_dirs(dir: &Path) -> Result<(), StorageError> {
     let failed = |error| StorageError::io("create", dir, error);
     let missing: Vec<&Path> =
         dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.is_dir()).collect();

@@ -23,8 +23,6 @@ pub struct EpochCache {
     entries: Vec<EpochEntry>,
     /// True while the file lacks changes, or has them only in the page cache.
     unsynced: bool,
-    /// True while the file lacks the newest epoch, of which there is no batch yet.
-    begun: bool,
 }
 
 impl EpochCache {
@@ -51,8 +49,7 @@ impl EpochCache {
 
     /// No entries yet, and whatever the file says is to be replaced.
     pub(crate) fn rebuilding(dir: &Path) -> EpochCache {
-        let path = dir.join(names::LEADER_EPOCH_CHECKPOINT);
-        EpochCache { path, entries: Vec::new(), unsynced: true, begun: false }
+        EpochCache { path: dir.join(names::LEADER_EPOCH_CHECKPOINT), entries: Vec::new(), unsynced: true }
     }
 
     /// All entries, the oldest first.
@@ -106,17 +103,9 @@ impl EpochCache {
         true
     }
 
-    /// Notes that a leader begins `epoch` at `start_offset`. The file follows with its first batch: an epoch without
-    /// batches is forgotten by a restart, and thousands of partitions begin one at each start.
-    pub(crate) fn begin(&mut self, epoch: i32, start_offset: i64) {
-        let was_unsynced = self.unsynced;
-        self.begun |= self.insert(EpochEntry { epoch, start_offset });
-        self.unsynced = was_unsynced;
-    }
-
-    /// Notes that a batch of `epoch` goes to `start_offset`; writes the file if the epoch is news to it.
+    /// Notes that `epoch` begins at `start_offset`, unless it began before; writes the file if that is news.
     pub(crate) fn assign(&mut self, epoch: i32, start_offset: i64) -> Result<(), StorageError> {
-        if self.insert(EpochEntry { epoch, start_offset }) || self.begun {
+        if self.insert(EpochEntry { epoch, start_offset }) {
             self.write(Durability::PageCache)?;
         }
         Ok(())
@@ -155,11 +144,24 @@ impl EpochCache {
         if self.unsynced { self.write(durability) } else { Ok(()) }
     }
 
+    /// Writes a synced copy of the file into another folder.
+    pub(crate) fn write_copy(&self, dir: &Path) -> Result<(), StorageError> {
+        checkpoint::write(&dir.join(names::LEADER_EPOCH_CHECKPOINT), self.lines(), Durability::Synced)
+    }
+
+    /// The file lies in `dir` from now on, as `write_copy` has written it.
+    pub(crate) fn relocate(&mut self, dir: &Path) {
+        self.path = dir.join(names::LEADER_EPOCH_CHECKPOINT);
+        self.unsynced = false;
+    }
+
+    fn lines(&self) -> impl ExactSizeIterator<Item = String> {
+        self.entries.iter().map(|entry| format!("{} {}", entry.epoch, entry.start_offset))
+    }
+
     fn write(&mut self, durability: Durability) -> Result<(), StorageError> {
-        let lines = self.entries.iter().map(|entry| format!("{} {}", entry.epoch, entry.start_offset));
-        checkpoint::write(&self.path, lines, durability)?;
+        checkpoint::write(&self.path, self.lines(), durability)?;
         self.unsynced = durability != Durability::Synced;
-        self.begun = false;
         Ok(())
     }
 }
@@ -233,18 +235,6 @@ mod tests {
             "0\n1\n2 15\n"
         );
         assert_eq!(pairs(&EpochCache::load(dir.path()).unwrap()), [(2, 15)]);
-    }
-
-    #[test]
-    fn an_epoch_reaches_the_file_with_its_first_batch() {
-        let (dir, mut cache) = cache(&[(1, 0)]);
-        cache.write_changes(Durability::Synced).unwrap();
-        cache.begin(2, 10);
-        cache.write_changes(Durability::Synced).unwrap();
-        assert_eq!((pairs(&cache), cache.end_offset_for(1, 10)), (vec![(1, 0), (2, 10)], Some((1, 10))));
-        assert_eq!(pairs(&EpochCache::load(dir.path()).unwrap()), [(1, 0)]);
-        cache.assign(2, 10).unwrap();
-        assert_eq!(pairs(&EpochCache::load(dir.path()).unwrap()), [(1, 0), (2, 10)]);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use std::io::{self, IoSlice};
 use std::marker::PhantomData;
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use crate::disk;
 use crate::files::FileHandle;
@@ -104,7 +105,7 @@ impl<E: IndexEntry> SparseIndex<E> {
         Ok(index)
     }
 
-    fn file(&self) -> io::Result<std::sync::Arc<std::fs::File>> {
+    fn file(&self) -> io::Result<Arc<std::fs::File>> {
         self.handle.get(|| self.name.path(E::SUFFIX))
     }
 
@@ -222,7 +223,7 @@ impl<E: IndexEntry> SparseIndex<E> {
     }
 
     /// The file, if it has entries that a sync must cover and can be opened.
-    pub fn file_to_sync(&self) -> Option<std::sync::Arc<std::fs::File>> {
+    pub fn file_to_sync(&self) -> Option<Arc<std::fs::File>> {
         if self.written() == 0 { None } else { self.file().ok() }
     }
 
@@ -251,6 +252,11 @@ impl<E: IndexEntry> SparseIndex<E> {
         self.handle.close();
     }
 
+    /// The file lies in `dir` from now on; the caller has closed it.
+    pub fn relocate(&mut self, dir: &Arc<Path>) {
+        self.name.dir = dir.clone();
+    }
+
     /// Lets go of memory that only a growing segment needs.
     pub fn shrink(&mut self) {
         self.pending.shrink_to_fit();
@@ -260,7 +266,6 @@ impl<E: IndexEntry> SparseIndex<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn name(dir: &Path) -> SegmentName {
         SegmentName { dir: dir.into(), base_offset: 100 }

@@ -28,12 +28,12 @@ mod wire;
 pub use config::LogConfig;
 #[cfg(any(test, feature = "disk-hooks"))]
 pub use disk::hooks as disk_hooks;
-pub use disk::sync_dir;
+pub use disk::{create_dirs, sync_dir};
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::StorageError;
 pub use log::{
-    AppendInfo, Assign, Batch, Cut, Deleted, DeletedFiles, FlushTask, Flushed, Log, Open, Rebuilt, Recovery,
-    RewriteTask, Rewritten, SegmentHeaders, SegmentInfo, Slice, TimestampedOffset,
+    AppendInfo, Assign, Batch, CopyStep, Cut, Deleted, DeletedFiles, FlushTask, Flushed, Log, LogCopy, Open,
+    Rebuilt, Recovery, RewriteTask, Rewritten, SegmentHeaders, SegmentInfo, Slice, TimestampedOffset,
 };
 pub use log_dir::{LogDir, Offsets, Owner, PartitionDir};
 pub use producers::{

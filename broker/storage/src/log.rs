@@ -9,6 +9,7 @@ mod headers;
 mod open;
 mod read;
 mod recovery;
+mod relocation;
 mod replay;
 mod retention;
 mod rewrite;
@@ -30,6 +31,7 @@ pub use durability::{FlushTask, Flushed};
 pub use headers::SegmentHeaders;
 pub use open::{Cut, Open, Rebuilt, Recovery};
 pub use read::Slice;
+pub use relocation::{CopyStep, LogCopy};
 pub use retention::Deleted;
 pub use rewrite::{RewriteTask, Rewritten};
 pub use timestamps::TimestampedOffset;
@@ -151,10 +153,12 @@ impl Log {
         newest.filter(|newest| newest.timestamp >= 0)
     }
 
-    /// Notes that this replica leads in `epoch` from the log's end on, before the first batch of that epoch, with which
-    /// the epoch reaches the disk.
-    pub fn begin_epoch(&mut self, epoch: i32) {
-        self.epochs.begin(epoch, self.log_end);
+    /// Notes that this replica leads in `epoch` from the log's end on, before the first batch of that epoch.
+    ///
+    /// # Errors
+    /// Those of writing the checkpoint; the epoch is noted all the same, and written by the next flush.
+    pub fn begin_epoch(&mut self, epoch: i32) -> Result<(), StorageError> {
+        self.epochs.assign(epoch, self.log_end)
     }
 
     fn active(&self) -> &Segment {

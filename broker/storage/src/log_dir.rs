@@ -5,6 +5,7 @@
 
 mod checkpoints;
 mod folders;
+mod futures;
 mod meta;
 
 use std::fs::File;

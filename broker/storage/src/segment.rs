@@ -6,7 +6,8 @@ mod trust;
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ottla_model::batch::Header;
@@ -33,7 +34,13 @@ impl TimestampOffset {
     pub const NONE: TimestampOffset = TimestampOffset { timestamp: -1, offset: -1 };
 }
 
+/// Tells a segment from another that took its place under the same name.
+pub(crate) type SegmentId = u64;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
 pub(crate) struct Segment {
+    id: SegmentId,
     name: SegmentName,
     handle: FileHandle,
     pub offsets: SparseIndex<OffsetEntry>,
@@ -76,6 +83,7 @@ impl Segment {
     /// A segment whose file is there and has `size` bytes. Nothing is opened yet.
     pub fn existing(name: SegmentName, size: u64, now_ms: i64) -> Segment {
         Segment {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             handle: FileHandle::new(),
             offsets: SparseIndex::existing(name.clone()),
             times: SparseIndex::existing(name.clone()),
@@ -340,5 +348,18 @@ impl Segment {
 
     pub fn name(&self) -> &SegmentName {
         &self.name
+    }
+
+    pub fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    /// The files lie in `dir` from now on, synced and byte for byte as they were.
+    pub fn relocate(&mut self, dir: &Arc<Path>) {
+        self.close();
+        self.name.dir = dir.clone();
+        self.offsets.relocate(dir);
+        self.times.relocate(dir);
+        self.name_unsynced = false;
     }
 }

@@ -2,6 +2,7 @@
 
 mod folders;
 mod listeners;
+mod log_dirs;
 mod reads;
 mod refusals;
 

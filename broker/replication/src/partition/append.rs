@@ -218,8 +218,9 @@ impl Partition {
     ) -> Result<Enqueued, AppendError> {
         let began = state.lane.is_none();
         if began {
-            let lane = Lane::begin(&self.dir, &self.config.load(), &state.log, state.leader_epoch, now_ms)
-                .map_err(|error| AppendError::from(storage_error(&error)))?;
+            let lane =
+                Lane::begin(state.log.dir(), &self.config.load(), &state.log, state.leader_epoch, now_ms)
+                    .map_err(|error| AppendError::from(storage_error(&error)))?;
             state.lane = Some(lane);
         }
         let leader_epoch = state.leader_epoch;

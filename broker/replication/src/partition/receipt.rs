@@ -10,6 +10,7 @@ use ottla_storage::StorageError;
 use super::Partition;
 use crate::bounds::{LOOKUP_BATCHES_MAX, PASS_BYTES_MAX};
 use crate::error::storage_error;
+use crate::lane::LANE_DIR;
 use crate::lane::entry::Entry;
 use crate::lane::position::{MarkedFields, Position, decode};
 use crate::lane::receipt::{Arrival, Receipt};
@@ -132,7 +133,7 @@ impl Partition {
             let slice = self.read_lane(next, to, PASS_BYTES_MAX)?;
             slice.read_into(&mut bytes).map_err(|source| StorageError::Io {
                 action: "read",
-                path: self.dir.clone(),
+                path: self.state.lock().log.dir().join(LANE_DIR),
                 source,
             })?;
             let before = next;

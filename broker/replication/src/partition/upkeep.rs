@@ -79,16 +79,10 @@ impl Partition {
     /// touched. Returns the new start.
     ///
     /// # Errors
-    /// OFFSET_OUT_OF_RANGE above the high watermark or below the start, POLICY_VIOLATION while the topic is on hold.
+    /// OFFSET_OUT_OF_RANGE above the high watermark or below the start.
     pub fn delete_records_before(&self, offset: i64) -> Result<i64, KafkaError> {
         let mut state = self.state.lock();
         state.ensure_leading()?;
-        if self.config.load().hold {
-            return Err(KafkaError::new(
-                ErrorCode::PolicyViolation,
-                "the topic is on hold (ottla.retention.hold=true): nothing of it may be deleted",
-            ));
-        }
         let target = if offset == -1 { state.high_watermark } else { offset };
         if target > state.high_watermark || target < 0 {
             return Err(KafkaError::new(
@@ -135,6 +129,7 @@ impl Partition {
     }
 
     fn flush_log(&self, now_ms: i64) -> Result<(), StorageError> {
+        let _order = self.flush_order.lock();
         let task = self.state.lock().log.prepare_flush()?;
         let result = task.run();
         let mut state = self.state.lock();
@@ -153,15 +148,16 @@ impl Partition {
 
     /// A lane of a topic that asks for no flushes is left to the page cache: what is in it goes soon.
     fn flush_lane(&self, now_ms: i64) -> Result<(), StorageError> {
+        let _order = self.flush_order.lock();
         let mut state = self.state.lock();
         let is_wanted = |lane: &Lane| lane.log.config().flushes() && lane.log.unflushed() > 0;
         let Some(lane) = state.lane.as_mut().filter(|lane| is_wanted(lane)) else { return Ok(()) };
         let task = lane.log.prepare_flush()?;
-        let name_unsynced = lane.name_unsynced;
+        let name_unsynced = lane.name_unsynced.then(|| state.log.dir().to_path_buf());
         drop(state);
         let result = task.run().and_then(|flushed| {
-            if name_unsynced {
-                sync_dir(&self.dir)?;
+            if let Some(dir) = &name_unsynced {
+                sync_dir(dir)?;
             }
             Ok(flushed)
         });

@@ -22,12 +22,15 @@ macro_rules! with_apis {
     ($callback:ident) => {
         $callback! {
             AlterConfigs 0..=2 => alter_configs, response;
+            AlterReplicaLogDirs 1..=2 => alter_replica_log_dirs, response;
             ApiVersions 0..=4 => api_versions, response;
             CreatePartitions 0..=3 => create_partitions, response;
             CreateTopics 2..=7 => create_topics, response;
+            DeleteRecords 0..=2 => delete_records, response;
             DeleteTopics 1..=6 => delete_topics, response;
             DescribeCluster 0..=2 => describe_cluster, response;
             DescribeConfigs 1..=4 => describe_configs, response;
+            DescribeLogDirs 1..=4 => describe_log_dirs, response;
             DescribeProducers 0..=0 => describe_producers, response;
             DescribeTopicPartitions 0..=0 => describe_topic_partitions, response;
             Fetch 4..=18 => fetch, outcome;

@@ -29,6 +29,9 @@ pub static SCHEMAS: &[Schema] = &[
     Schema { key: ApiKey::DescribeCluster, flexible: 0, fields: DESCRIBE_CLUSTER },
     Schema { key: ApiKey::DescribeTopicPartitions, flexible: 0, fields: DESCRIBE_TOPIC_PARTITIONS },
     Schema { key: ApiKey::DescribeProducers, flexible: 0, fields: DESCRIBE_PRODUCERS },
+    Schema { key: ApiKey::DeleteRecords, flexible: 2, fields: DELETE_RECORDS },
+    Schema { key: ApiKey::DescribeLogDirs, flexible: 2, fields: DESCRIBE_LOG_DIRS },
+    Schema { key: ApiKey::AlterReplicaLogDirs, flexible: 2, fields: ALTER_REPLICA_LOG_DIRS },
 ];
 
 // client software name, version
@@ -160,3 +163,13 @@ const DESCRIBE_TOPIC_PARTITIONS: &[Field] = &[
 ];
 
 const DESCRIBE_PRODUCERS: &[Field] = &[all(List(&Group(&[all(TEXT), all(List(&I32))])))];
+
+const DELETE_RECORDS: &[Field] = &[
+    all(List(&Group(&[all(TEXT), all(List(&Group(&[all(I32), all(I64)])))]))), // topics: partition, offset
+    all(I32),                                                                  // timeout
+];
+
+const DESCRIBE_LOG_DIRS: &[Field] = &[all(List(&Group(&[all(TEXT), all(List(&I32))])))];
+
+const ALTER_REPLICA_LOG_DIRS: &[Field] =
+    &[all(List(&Group(&[all(TEXT), all(List(&Group(&[all(TEXT), all(List(&I32))])))])))];

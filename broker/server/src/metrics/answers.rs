@@ -36,12 +36,18 @@ fn for_each_error(answer: &ResponseKind, mut each: impl FnMut(i16)) {
     }
     match answer {
         ResponseKind::AlterConfigs(answer) => codes!(answer.responses),
+        ResponseKind::AlterReplicaLogDirs(answer) => codes!(answer.results.partitions),
         ResponseKind::ApiVersions(answer) => each(answer.error_code),
         ResponseKind::CreatePartitions(answer) => codes!(answer.results),
         ResponseKind::CreateTopics(answer) => codes!(answer.topics),
+        ResponseKind::DeleteRecords(answer) => codes!(answer.topics.partitions),
         ResponseKind::DeleteTopics(answer) => codes!(answer.responses),
         ResponseKind::DescribeCluster(answer) => each(answer.error_code),
         ResponseKind::DescribeConfigs(answer) => codes!(answer.results),
+        ResponseKind::DescribeLogDirs(answer) => {
+            each(answer.error_code);
+            codes!(answer.results);
+        }
         ResponseKind::DescribeProducers(answer) => codes!(answer.topics.partitions),
         ResponseKind::DescribeTopicPartitions(answer) => codes!(answer.topics),
         ResponseKind::Fetch(answer) => {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla_model::ids::{TopicId, TopicPartition};
+use ottla_replication::Partition;
 use ottla_storage::{LogDir, Offsets, PartitionDir, StorageError};
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 
 /// Why the folders cannot be used.
@@ -32,6 +34,8 @@ pub struct Home {
 
 struct Folder {
     dir: LogDir,
+    /// As `log.dirs` names it, made absolute.
+    name: String,
     recovery_points: Offsets,
     log_starts: Offsets,
     partitions: AtomicUsize,
@@ -41,6 +45,8 @@ struct Folder {
 pub struct Folders {
     folders: Vec<Folder>,
     cluster_id: String,
+    /// Held while the checkpoints of a folder are gathered and written, and while a partition changes its folder.
+    checkpoints: Mutex<()>,
 }
 
 impl Folders {
@@ -56,10 +62,11 @@ impl Folders {
             cluster_id.get_or_insert_with(|| dir.owner().cluster_id.clone());
             let recovery_points = dir.recovery_points().unwrap_or_else(|error| unreadable(path, &error));
             let log_starts = dir.log_starts().unwrap_or_else(|error| unreadable(path, &error));
-            folders.push(Folder { dir, recovery_points, log_starts, partitions: AtomicUsize::new(0) });
+            let name = std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
+            folders.push(Folder { dir, name, recovery_points, log_starts, partitions: AtomicUsize::new(0) });
         }
         let cluster_id = cluster_id.ok_or(FoldersError::None)?;
-        Ok(Folders { folders, cluster_id })
+        Ok(Folders { folders, cluster_id, checkpoints: Mutex::new(()) })
     }
 
     /// The cluster's id, from `meta.properties`.
@@ -80,10 +87,120 @@ impl Folders {
         let mut existing = HashMap::new();
         for (index, folder) in self.folders.iter().enumerate() {
             for found in folder.dir.partitions()? {
-                existing.insert(found.partition.clone(), (index, found));
+                let found = match existing.remove(&found.partition) {
+                    Some(known) => self.newer(known, (index, found))?,
+                    None => (index, found),
+                };
+                existing.insert(found.1.partition.clone(), found);
             }
         }
         Ok(existing)
+    }
+
+    /// Of two folders of one partition the one that was written to last. A move to another folder was cut short by a
+    /// crash where both are there; the other one goes, unless it is of another topic.
+    fn newer(
+        &self,
+        one: (usize, PartitionDir),
+        other: (usize, PartitionDir),
+    ) -> Result<(usize, PartitionDir), StorageError> {
+        if one.1.topic_id.is_none() || one.1.topic_id != other.1.topic_id {
+            return Ok(other);
+        }
+        let (kept, gone) =
+            if LogDir::is_newer(&one.1.path, &other.1.path)? { (one, other) } else { (other, one) };
+        tracing::info!(
+            partition = %kept.1.partition, kept = %kept.1.path.display(), removed = %gone.1.path.display(),
+            "two replicas of a partition lie here since a move was cut short"
+        );
+        let dir = &self.folders[gone.0].dir;
+        dir.remove_folder(&dir.mark_deleted(&gone.1.partition)?)?;
+        Ok(kept)
+    }
+
+    /// The folder of this name, as `log.dirs` or the file system has it.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        let is_named = |folder: &Folder| folder.name == name || folder.dir.path() == Path::new(name);
+        self.folders.iter().position(is_named)
+    }
+
+    /// As `log.dirs` names the folder, made absolute.
+    pub fn name(&self, folder: usize) -> &str {
+        &self.folders[folder].name
+    }
+
+    /// Bytes of the volume that holds a folder, and how many of them this process may still use.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn volume(&self, folder: usize) -> std::io::Result<(u64, u64)> {
+        let stat = rustix::fs::statvfs(self.folders[folder].dir.path())?;
+        Ok((stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize)))
+    }
+
+    /// Held while checkpoints are gathered and written, so that none misses a partition that changes its folder.
+    pub fn lock_checkpoints(&self) -> MutexGuard<'_, ()> {
+        self.checkpoints.lock()
+    }
+
+    /// Creates a folder in which a copy of a partition is made.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn create_future(
+        &self,
+        folder: usize,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+    ) -> Result<PathBuf, StorageError> {
+        self.folders[folder].dir.create_future(partition, topic_id)
+    }
+
+    /// Removes a copy that is not wanted any more.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn remove_future(&self, folder: usize, path: &Path) -> Result<(), StorageError> {
+        self.folders[folder].dir.remove_future(path)
+    }
+
+    /// The copies that an earlier run had not finished, by partition and folder. They are removed.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn take_futures(&self) -> Result<Vec<(TopicPartition, usize)>, StorageError> {
+        let mut taken = Vec::new();
+        for (index, folder) in self.folders.iter().enumerate() {
+            for (partition, path) in folder.dir.futures()? {
+                folder.dir.remove_future(&path)?;
+                taken.push((partition, index));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Puts a finished copy in the place of its original. Returns where it lies then, and where the original lies until
+    /// [`Folders::remove`] takes it.
+    ///
+    /// # Errors
+    /// Those of the disk; both have the names that they had.
+    pub fn promote(
+        &self,
+        partition: &TopicPartition,
+        from: usize,
+        to: usize,
+        future: &Path,
+    ) -> Result<(PathBuf, PathBuf), StorageError> {
+        let (source, target) = (&self.folders[from], &self.folders[to]);
+        let path = target.dir.promote_future(future, partition)?;
+        match source.dir.retire(partition) {
+            Ok(retired) => {
+                source.partitions.fetch_sub(1, Ordering::Relaxed);
+                target.partitions.fetch_add(1, Ordering::Relaxed);
+                Ok((path, retired))
+            }
+            Err(error) => target.dir.demote(future, partition).and(Err(error)),
+        }
     }
 
     /// The home of a partition that lies in `folder` already.
@@ -177,6 +294,17 @@ pub struct Checkpoint {
     pub recovery_points: Offsets,
     pub log_starts: Offsets,
     pub high_watermarks: Offsets,
+}
+
+impl Checkpoint {
+    /// Notes where a partition stands.
+    pub fn note(&mut self, partition: &Partition) {
+        let name = partition.topic_partition();
+        let (log_start, recovery_point) = partition.checkpoint();
+        self.recovery_points.insert(name.clone(), recovery_point);
+        self.log_starts.insert(name.clone(), log_start);
+        self.high_watermarks.insert(name.clone(), partition.high_watermark());
+    }
 }
 
 /// A damaged checkpoint costs a longer recovery, never data: every log of the folder is walked from its start.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use ottla_controller::image::{Configs, Image, Topic as TopicImage};
@@ -66,6 +67,9 @@ impl Follower {
         self.show(&image, &mut existing);
         for (partition, (folder, _)) in existing {
             self.put_aside(folder, &partition, "no topic of the cluster has this partition");
+        }
+        for (partition, folder) in self.folders.take_futures()? {
+            self.broker.moves.resume(&partition, folder);
         }
         Ok(())
     }
@@ -195,7 +199,8 @@ impl Follower {
                 open,
                 surroundings: self.surroundings.clone(),
             });
-            opened.map(|(partition, recovery)| (Hosted { folder: home.folder, partition }, recovery))
+            let folder = Arc::new(AtomicUsize::new(home.folder));
+            opened.map(|(partition, recovery)| (Hosted { folder, partition }, recovery))
         });
         match opened {
             Ok((opened, recovery)) => {
@@ -241,7 +246,8 @@ impl Follower {
             let delay_ms = partition.config().log.file_delete_delay_ms;
             partition.resign();
             let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
-            self.discard(hosted.folder, partition.topic_partition(), delay);
+            // After it has resigned it moves no more.
+            self.discard(hosted.folder(), partition.topic_partition(), delay);
         }
     }
 

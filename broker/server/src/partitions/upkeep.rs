@@ -10,7 +10,7 @@ use ottla_replication::Partition;
 use tokio_util::sync::CancellationToken;
 
 use super::Partitions;
-use super::folders::{Checkpoint, Folders};
+use super::folders::Folders;
 
 /// Stands for never: a longer period overflows the clock.
 const PERIOD_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -97,16 +97,8 @@ impl Upkeep {
     fn checkpoint(&self) -> bool {
         let mut whole = true;
         for folder in 0..self.folders.len() {
-            let mut offsets = Checkpoint::default();
-            for topic in self.partitions.topics() {
-                for partition in topic.partitions_in(folder) {
-                    let name = partition.topic_partition();
-                    let (log_start, recovery_point) = partition.checkpoint();
-                    offsets.recovery_points.insert(name.clone(), recovery_point);
-                    offsets.log_starts.insert(name.clone(), log_start);
-                    offsets.high_watermarks.insert(name.clone(), partition.high_watermark());
-                }
-            }
+            let _no_move = self.folders.lock_checkpoints();
+            let offsets = self.partitions.checkpoint_of(folder);
             if let Err(error) = self.folders.checkpoint(folder, &offsets) {
                 tracing::error!(%error, "the checkpoints of a folder were not written");
                 whole = false;

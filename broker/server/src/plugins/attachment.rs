@@ -12,31 +12,31 @@ use ottla_plugin_host::{Partitioner, Partitions};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::counts::{Counts, Statistics, TopicCounts};
-use super::role::{Partitioning, Role};
+use super::counts::{Counts, TopicCounts};
+use super::loads::Loads;
 use super::settings::Settings;
 use super::version::Registered;
 
-/// The place of one topic's attachment in one role. There is one per topic that has or had a plugin, or whose produce
-/// handler asked for it.
-pub struct Slot<R: Role = Partitioning> {
+/// The place of one topic's attachment. There is one per topic that has or had a plugin, or whose produce handler
+/// asked for it.
+pub struct Slot {
     pub topic: Arc<str>,
     /// False where nothing is attached, so that most topics pay for one load.
     attached: AtomicBool,
-    current: ArcSwapOption<Attachment<R>>,
+    current: ArcSwapOption<Attachment>,
     /// Held by whoever changes the attachment.
     pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     /// Somebody waits for `changing` to bring this topic in line, so nobody else need to.
     pub(super) reconciling: AtomicBool,
-    pub loads: Arc<R::Loads>,
+    pub loads: Arc<Loads>,
     pub counts: TopicCounts,
-    failure: Mutex<Option<Failure<R>>>,
+    failure: Mutex<Option<Failure>>,
 }
 
 /// An attempt that failed, so that the same one is not made at each change of metadata.
-pub(super) struct Failure<R: Role> {
+pub(super) struct Failure {
     pub trouble: Trouble,
-    pub settings: Option<Settings<R::Options>>,
+    pub settings: Option<Settings>,
     pub version: Option<Registered>,
 }
 
@@ -49,20 +49,20 @@ pub struct Trouble {
 }
 
 /// What is in force on a topic.
-pub struct Attachment<R: Role = Partitioning> {
+pub struct Attachment {
     pub topic: Arc<str>,
-    pub settings: Settings<R::Options>,
+    pub settings: Settings,
     /// The version that serves; none if it could not even be found.
     pub version: Option<Registered>,
-    /// The plugin at work, or why there is none: then the role's `on.error` applies.
-    pub running: Result<Arc<R::Running>, String>,
-    pub loads: Arc<R::Loads>,
+    /// The plugin at work, or why there is none: then `ottla.partitioner.on.error` applies to each batch.
+    pub running: Result<Arc<Running>, String>,
+    pub loads: Arc<Loads>,
     pub counts: Arc<Counts>,
     /// Unix time in milliseconds.
     pub since_ms: i64,
 }
 
-/// A partitioner at work. Shared by attachments that differ in mode or `on.error` only.
+/// A plugin at work. Shared by attachments that differ in mode or `on.error` only.
 pub struct Running {
     pub partitioner: Arc<Partitioner>,
     /// What lanes record of its decisions.
@@ -81,8 +81,8 @@ pub struct Running {
 /// Calls after which it is known whether a new plugin is quick.
 const UNKNOWN_CALLS: u32 = 16;
 
-impl<R: Role> Slot<R> {
-    pub(super) fn new(topic: &str) -> Slot<R> {
+impl Slot {
+    pub(super) fn new(topic: &str) -> Slot {
         Slot {
             topic: topic.into(),
             attached: AtomicBool::new(false),
@@ -97,7 +97,7 @@ impl<R: Role> Slot<R> {
 
     /// What is in force.
     #[inline]
-    pub fn attachment(&self) -> Option<Arc<Attachment<R>>> {
+    pub fn attachment(&self) -> Option<Arc<Attachment>> {
         if !self.is_attached() {
             return None;
         }
@@ -110,7 +110,7 @@ impl<R: Role> Slot<R> {
     }
 
     /// Swaps what is in force; from the next batch on.
-    pub(super) fn put(&self, attachment: Option<Arc<Attachment<R>>>) {
+    pub(super) fn put(&self, attachment: Option<Arc<Attachment>>) {
         let attached = attachment.is_some();
         self.current.store(attachment);
         self.attached.store(attached, Ordering::Release);
@@ -121,29 +121,15 @@ impl<R: Role> Slot<R> {
     }
 
     /// True if attaching just this was tried and failed.
-    pub(super) fn failed_with(
-        &self,
-        settings: Option<&Settings<R::Options>>,
-        version: Option<&Registered>,
-    ) -> bool {
+    pub(super) fn failed_with(&self, settings: Option<&Settings>, version: Option<&Registered>) -> bool {
         let failure = self.failure.lock();
         failure
             .as_ref()
             .is_some_and(|failed| failed.settings.as_ref() == settings && failed.version.as_ref() == version)
     }
 
-    pub(super) fn set_failure(&self, failure: Option<Failure<R>>) {
+    pub(super) fn set_failure(&self, failure: Option<Failure>) {
         *self.failure.lock() = failure;
-    }
-}
-
-impl<R: Role> Attachment<R> {
-    /// The plugin's name and version.
-    pub fn plugin(&self) -> String {
-        match &self.version {
-            Some(version) => format!("{}@{}", version.name, version.version),
-            None => self.settings.reference.to_string(),
-        }
     }
 }
 
@@ -156,8 +142,7 @@ impl Running {
         counts: Arc<Counts>,
     ) -> Arc<Running> {
         let partitioner = Arc::new(partitioner);
-        let followed: Arc<dyn Statistics> = partitioner.clone();
-        counts.follow(&followed);
+        counts.follow(&partitioner);
         Arc::new(Running {
             partitioner,
             rule,
@@ -212,6 +197,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.counts.retire(&*self.partitioner);
+        self.counts.retire(&self.partitioner);
     }
 }

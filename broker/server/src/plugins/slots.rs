@@ -10,20 +10,14 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::attachment::Slot;
-use super::role::{Partitioning, Role};
 
-/// Slots of one role, by topic.
-pub struct Slots<R: Role = Partitioning>(RwLock<HashMap<Arc<str>, Arc<Slot<R>>>>);
+/// Slots by topic.
+#[derive(Default)]
+pub(super) struct Slots(RwLock<HashMap<Arc<str>, Arc<Slot>>>);
 
-impl<R: Role> Default for Slots<R> {
-    fn default() -> Slots<R> {
-        Slots(RwLock::default())
-    }
-}
-
-impl<R: Role> Slots<R> {
+impl Slots {
     /// The slot of a topic; a new one if there is none yet.
-    pub(super) fn of(&self, topic: &str) -> Arc<Slot<R>> {
+    pub(super) fn of(&self, topic: &str) -> Arc<Slot> {
         if let Some(slot) = self.existing(topic) {
             return slot;
         }
@@ -37,23 +31,23 @@ impl<R: Role> Slots<R> {
     }
 
     /// The slot of a topic, if there is one.
-    pub(super) fn existing(&self, topic: &str) -> Option<Arc<Slot<R>>> {
+    pub(super) fn existing(&self, topic: &str) -> Option<Arc<Slot>> {
         self.0.read().get(topic).cloned()
     }
 
     /// Slots that something is attached to.
-    pub(super) fn attached(&self) -> Vec<Arc<Slot<R>>> {
+    pub(super) fn attached(&self) -> Vec<Arc<Slot>> {
         self.0.read().values().filter(|slot| slot.is_attached()).cloned().collect()
     }
 
     /// Slots that something is or was attached to.
-    pub(super) fn counted(&self) -> Vec<Arc<Slot<R>>> {
+    pub(super) fn counted(&self) -> Vec<Arc<Slot>> {
         self.0.read().values().filter(|slot| !slot.counts.is_empty()).cloned().collect()
     }
 
     /// Forgets slots that nobody holds and nothing is attached to.
     pub(super) fn prune(&self) {
-        let idle = |slot: &Arc<Slot<R>>| Arc::strong_count(slot) == 1 && !slot.is_attached();
+        let idle = |slot: &Arc<Slot>| Arc::strong_count(slot) == 1 && !slot.is_attached();
         if self.0.read().values().any(idle) {
             self.0.write().retain(|_, slot| !idle(slot));
         }
@@ -66,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_held_stays_and_another_goes() {
-        let slots = Slots::<Partitioning>::default();
+        let slots = Slots::default();
         let held = slots.of("held");
         slots.of("idle");
         slots.prune();

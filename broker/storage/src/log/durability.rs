@@ -23,6 +23,13 @@ pub(super) struct SavedStates {
     pub stray: Option<i64>,
 }
 
+impl SavedStates {
+    /// After the log moved to another folder, in which one synced pair as of `end` lies.
+    pub(super) fn relocated(&mut self, end: i64, is_base: bool) {
+        *self = SavedStates { newest: Some(end), synced: Some(end), stray: (!is_base).then_some(end) };
+    }
+}
+
 /// What must be synced for everything below `upto` to be on the disk.
 pub struct FlushTask {
     files: Vec<(PathBuf, Arc<File>)>,

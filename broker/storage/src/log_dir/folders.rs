@@ -72,8 +72,7 @@ impl LogDir {
                 return Err(StorageError::Foreign { path, reason });
             }
             None => {
-                let text = format!("version: 0\ntopic_id: {topic_id}");
-                disk::replace(&path.join(names::PARTITION_METADATA), text.as_bytes(), Durability::Synced)?;
+                write_topic_id(&path, topic_id)?;
                 disk::sync_dir(&self.path)?;
             }
         }
@@ -87,6 +86,21 @@ impl LogDir {
     /// Those of the disk.
     pub fn mark_deleted(&self, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
         self.rename(partition, DELETE_SUFFIX)
+    }
+
+    /// As `mark_deleted`, for a partition that went on elsewhere: if its name came back after a power loss, the other
+    /// replica would be known as the newer one, so a failed sync is only said.
+    ///
+    /// # Errors
+    /// Those of the renaming.
+    pub fn retire(&self, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
+        let path = self.partition_path(partition);
+        let renamed = self.path.join(renamed(partition, DELETE_SUFFIX));
+        disk::rename(&path, &renamed).map_err(|error| StorageError::io("rename", &path, error))?;
+        if let Err(error) = disk::sync_dir(&self.path) {
+            tracing::warn!(%error, "the renaming of a folder that moved may not be on the disk");
+        }
+        Ok(renamed)
     }
 
     /// Puts aside a folder of which the cluster's metadata knows nothing. Nobody removes it: it may be all that is left
@@ -130,7 +144,7 @@ impl LogDir {
         Ok(())
     }
 
-    fn folders(&self) -> Result<Vec<(String, PathBuf)>, StorageError> {
+    pub(super) fn folders(&self) -> Result<Vec<(String, PathBuf)>, StorageError> {
         let failed = |error| StorageError::io("list", &self.path, error);
         let mut folders = Vec::new();
         for file in fs::read_dir(&self.path).map_err(failed)? {
@@ -146,7 +160,7 @@ impl LogDir {
 }
 
 /// `TOPIC-N.32 hexadecimal digits-delete`, as Kafka names it, with the topic cut so that it stays a file name.
-fn renamed(partition: &TopicPartition, suffix: &str) -> String {
+pub(super) fn renamed(partition: &TopicPartition, suffix: &str) -> String {
     let unique = TopicId::random().0.simple();
     let suffix = format!("-{}.{unique}{suffix}", partition.partition);
     let mut end = partition.topic.len().min(NAME_BYTES_MAX - suffix.len());
@@ -156,13 +170,19 @@ fn renamed(partition: &TopicPartition, suffix: &str) -> String {
     format!("{}{suffix}", &partition.topic[..end])
 }
 
-fn parse_folder(name: &str) -> Option<TopicPartition> {
+pub(super) fn parse_folder(name: &str) -> Option<TopicPartition> {
     let (topic, digits) = name.rsplit_once('-')?;
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
     if topic.is_empty() || !is_number {
         return None;
     }
     digits.parse().ok().map(|partition| TopicPartition::new(topic, partition))
+}
+
+/// Writes `partition.metadata`, so that it outlives a power loss.
+pub(super) fn write_topic_id(dir: &Path, topic_id: TopicId) -> Result<(), StorageError> {
+    let text = format!("version: 0\ntopic_id: {topic_id}");
+    disk::replace(&dir.join(names::PARTITION_METADATA), text.as_bytes(), Durability::Synced)
 }
 
 /// The id in `partition.metadata`; `None` if it is missing or says something else, which is logged.

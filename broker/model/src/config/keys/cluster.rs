@@ -53,7 +53,7 @@ pub(super) static KEYS: &[Key] = &[
     refused("replica.selector.class", String, None, Any, ReadOnly, "A Java class that picks the replica from which a consumer reads."),
     stored("replica.socket.receive.buffer.bytes", Int, Some("65536"), Any, ReadOnly, "SO_RCVBUF of a follower's sockets."),
     stored("replica.socket.timeout.ms", Int, Some("30000"), Any, ReadOnly, "Socket timeout of a follower's fetches."),
-    stored("replica.alter.log.dirs.io.max.bytes.per.second", Long, Some("9223372036854775807"), AtLeast(0), ClusterWide, "Bytes that may be moved between log directories in a second."),
+    honoured("replica.alter.log.dirs.io.max.bytes.per.second", Long, Some("9223372036854775807"), AtLeast(0), ClusterWide, "Bytes that may be moved between log directories in a second."),
     stored("replication.quota.window.num", Int, Some("11"), AtLeast(1), ReadOnly, "Samples over which replication is throttled."),
     stored("replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1), ReadOnly, "Length of one sample of the throttle on replication."),
     stored("leader.replication.throttled.rate", Long, Some("9223372036854775807"), AtLeast(0), ClusterWide, "Bytes a second that a leader sends to throttled followers."),
