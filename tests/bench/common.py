@@ -126,6 +126,35 @@ class Ottla:
         return total
 
 
+KAFKA_HELP = "the tool that starts Apache Kafka; $KAFKA_REFERENCE"
+
+
+class Kafka:
+    """Apache Kafka with its data in `folder`, by a tool that knows `start --port P --dir D --clean`, which prints
+    `(pid N)` once Kafka serves, and `stop --dir D`."""
+
+    name = "Kafka"
+
+    def __init__(self, program, folder):
+        self.program, self.folder = program, os.path.join(folder, "kafka")
+        port = free_port_pair()
+        with open(os.path.join(folder, "kafka.out"), "w+") as out:
+            # A file, not a pipe: the broker that it leaves behind would hold a pipe open.
+            subprocess.run([program, "start", "--port", str(port), "--dir", self.folder, "--clean"], check=True, stdout=out)
+            out.seek(0)
+            self.pid = int(re.search(r"\(pid (\d+)\)", out.read()).group(1))
+        self.bootstrap = f"127.0.0.1:{port}"
+
+    def stop(self):
+        subprocess.run([self.program, "stop", "--dir", self.folder], stdout=subprocess.DEVNULL, check=False)
+
+
+def prepared_jars():
+    """The classpath that tests/clients/prepare names, once it has collected what it names."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../clients/prepare")
+    return output_of(["bash", "-c", 'source "$1" >&2 && printf %s "$jars"', "bash", script])
+
+
 def output_of(command):
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS_MAX, check=False)
     if done.returncode != 0:

@@ -3,6 +3,7 @@
 //! or version that it does not know says so and stops, instead of guessing: an image with a hole is no image.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use ottla_model::ids::{BrokerId, TopicId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -152,6 +153,9 @@ pub struct ProducerIdsRecord {
 #[serde(deny_unknown_fields)]
 pub struct SwitchRecord {
     pub topic_id: TopicId,
+    /// Records of version 0 are all of partitioners.
+    #[serde(default, skip_serializing_if = "SwitchKind::is_partitioner")]
+    pub kind: SwitchKind,
     /// What is live from now on; `None`: detached.
     pub plugin: Option<PluginIdentity>,
     /// The plugin's config, as it was given.
@@ -160,6 +164,40 @@ pub struct SwitchRecord {
     pub at_ms: i64,
     /// The end of each partition's log at that moment, by partition.
     pub offsets: Vec<i64>,
+}
+
+/// The role in which a plugin serves a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SwitchKind {
+    /// It places records.
+    #[default]
+    Partitioner,
+    /// It says what stays.
+    Retention,
+}
+
+impl SwitchKind {
+    fn is_partitioner(&self) -> bool {
+        *self == SwitchKind::Partitioner
+    }
+
+    /// The topic config that attaches a plugin in this role, as `name` or `name@version`.
+    pub fn config(self) -> &'static str {
+        match self {
+            SwitchKind::Partitioner => "ottla.partitioner",
+            SwitchKind::Retention => "ottla.retention",
+        }
+    }
+}
+
+impl fmt::Display for SwitchKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SwitchKind::Partitioner => "partitioner",
+            SwitchKind::Retention => "retention",
+        })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,12 +276,24 @@ struct Envelope {
     body: Value,
 }
 
-/// The newest version of every kind; one that gains a field gets an arm of its own in `try_from`.
-const VERSION: u16 = 0;
+/// The newest version of a kind. A switch has had the role of its plugin since version 1.
+fn newest_version(kind: &str) -> u16 {
+    if kind == "switch" { 1 } else { 0 }
+}
+
+impl Record {
+    /// The lowest version that says all that the record says, so that a broker which knows no other can read it.
+    fn version(&self) -> u16 {
+        match self {
+            Record::Switch(switch) if switch.kind != SwitchKind::Partitioner => 1,
+            _ => 0,
+        }
+    }
+}
 
 impl From<Record> for Envelope {
     fn from(record: Record) -> Envelope {
-        let kind = record.kind().to_owned();
+        let (kind, version) = (record.kind().to_owned(), record.version());
         let body = match &record {
             Record::Broker(body) => serde_json::to_value(body),
             Record::Topic(body) => serde_json::to_value(body),
@@ -256,7 +306,7 @@ impl From<Record> for Envelope {
             Record::Switch(body) => serde_json::to_value(body),
         }
         .expect("plain structs with string keys always have a JSON value");
-        Envelope { kind, version: VERSION, body }
+        Envelope { kind, version, body }
     }
 }
 
@@ -265,8 +315,9 @@ impl TryFrom<Envelope> for Record {
 
     fn try_from(Envelope { kind, version, body }: Envelope) -> Result<Record, RecordError> {
         fn read<T: DeserializeOwned>(kind: &str, version: u16, body: Value) -> Result<T, RecordError> {
-            if version > VERSION {
-                return Err(RecordError::UnknownVersion { kind: kind.to_owned(), version, known: VERSION });
+            let known = newest_version(kind);
+            if version > known {
+                return Err(RecordError::UnknownVersion { kind: kind.to_owned(), version, known });
             }
             serde_json::from_value(body)
                 .map_err(|e| RecordError::Malformed { kind: Some(kind.to_owned()), reason: e.to_string() })
@@ -299,6 +350,24 @@ mod tests {
             r#"{"kind":"producer-ids","version":0,"body":{"broker":1,"next":2000}}"#
         );
         assert_eq!(Record::decode(&bytes).unwrap(), record);
+    }
+
+    #[test]
+    fn a_switch_is_of_a_partitioner_unless_it_says_otherwise() {
+        let old = r#"{"kind":"switch","version":0,"body":{"topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","plugin":null,"config":null,"by":"x","at_ms":1,"offsets":[]}}"#;
+        let Ok(Record::Switch(mut switch)) = Record::decode(old.as_bytes()) else { panic!("it is a switch") };
+        assert_eq!(switch.kind, SwitchKind::Partitioner);
+        let again = String::from_utf8(Record::Switch(switch.clone()).encode().unwrap()).unwrap();
+        assert!(
+            again.contains(r#""version":0"#) && again.matches("kind").count() == 1,
+            "as it always was: {again}"
+        );
+        switch.kind = SwitchKind::Retention;
+        let new = Record::Switch(switch);
+        let bytes = new.encode().unwrap();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert!(text.contains(r#""version":1"#) && text.contains(r#""kind":"retention""#), "{text}");
+        assert_eq!(Record::decode(&bytes).unwrap(), new);
     }
 
     #[test]

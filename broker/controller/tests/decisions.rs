@@ -5,7 +5,9 @@ use ottla_controller::decide::{
     TopicDefaults,
 };
 use ottla_controller::image::Configs;
-use ottla_controller::record::{ConfigOwner, PluginIdentity, Record};
+use ottla_controller::record::{
+    ConfigOwner, ConfigRecord, PluginIdentity, PluginRecord, Record, SwitchKind, SwitchRecord,
+};
 use ottla_controller::{Image, bounds};
 use ottla_model::error::ErrorCode::{
     DuplicateResource, InvalidConfig, InvalidPartitions, InvalidReplicaAssignment, InvalidReplicationFactor,
@@ -378,7 +380,7 @@ fn an_attached_plugin_is_not_deleted() {
     let identity =
         PluginIdentity { name: "vip".to_owned(), version: "1.0.0".to_owned(), digest: "a".repeat(64) };
     let (records, ()) =
-        decide::record_switch(&latest, id(1), Some(identity), None, "User:x", vec![4, 5, 6], 8).unwrap();
+        decide::record_switch(&latest, switch(SwitchKind::Partitioner, Some(identity), 8)).unwrap();
     let older_is_live = apply(&latest, &records);
     assert!(!free(&older_is_live, "1.0.0") && !free(&older_is_live, "1.1.0"));
     let switch = older_is_live.topic("orders").unwrap().switches[0].clone();
@@ -387,14 +389,64 @@ fn an_attached_plugin_is_not_deleted() {
     assert_eq!(code(decide::delete_plugin(&image, "nope", "1.0.0")), ErrorCode::ResourceNotFound);
 }
 
+fn switch(kind: SwitchKind, plugin: Option<PluginIdentity>, at_ms: i64) -> SwitchRecord {
+    let by = "User:x".to_owned();
+    SwitchRecord { topic_id: id(1), kind, plugin, config: None, by, at_ms, offsets: vec![4, 5, 6] }
+}
+
+#[test]
+fn a_version_that_a_topic_uses_for_retention_stays_too() {
+    let image = apply(&cluster(1), &[plugin_record("vip", "1.0.0")]);
+    let configs = [("ottla.retention".to_owned(), Some("vip@1.0.0".to_owned()))].into();
+    let change = ConfigRecord { owner: ConfigOwner::Topic(id(1)), changes: configs };
+    let image = apply(&image, &[Record::Config(change)]);
+    let error = decide::delete_plugin(&image, "vip", "1.0.0").unwrap_err();
+    assert!(error.code == PolicyViolation && error.message.contains("orders"), "{error}");
+}
+
+#[test]
+fn a_topic_on_hold_is_not_deleted() {
+    let image = cluster(1);
+    let hold = |value: Option<&str>| {
+        let changes = [("ottla.retention.hold".to_owned(), value.map(str::to_owned))].into();
+        Record::Config(ConfigRecord { owner: ConfigOwner::Topic(id(1)), changes })
+    };
+    for held in ["true", " TRUE "] {
+        let error = decide::delete_topic(&apply(&image, &[hold(Some(held))]), id(1)).unwrap_err();
+        assert!(error.code == PolicyViolation && error.message.contains("ottla.retention.hold"), "{error}");
+    }
+    for free in [Some("false"), None] {
+        assert!(decide::delete_topic(&apply(&image, &[hold(free)]), id(1)).is_ok());
+    }
+}
+
 #[test]
 fn switches_are_remembered_up_to_their_bound() {
     let mut image = cluster(1);
     for at in 0..bounds::SWITCHES_MAX as i64 + 3 {
-        let (records, ()) =
-            decide::record_switch(&image, id(1), None, None, "User:x", Vec::new(), at).unwrap();
+        let (records, ()) = decide::record_switch(&image, switch(SwitchKind::Partitioner, None, at)).unwrap();
         image = apply(&image, &records);
     }
     let switches = &image.topic("orders").unwrap().switches;
     assert_eq!((switches.len(), switches[0].at_ms), (bounds::SWITCHES_MAX, 3));
+    let (records, ()) = decide::record_switch(&image, switch(SwitchKind::Retention, None, 99)).unwrap();
+    let switches = apply(&image, &records).topic("orders").unwrap().switches.clone();
+    assert_eq!(
+        (switches.len(), switches[0].at_ms),
+        (bounds::SWITCHES_MAX + 1, 3),
+        "each role has a bound of its own"
+    );
+}
+
+fn plugin_record(name: &str, version: &str) -> Record {
+    Record::Plugin(PluginRecord {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        digest: "a".repeat(64),
+        kinds: vec!["retain-records".to_owned()],
+        tenant: None,
+        size_bytes: 1,
+        registered_ms: 1,
+        registered_by: "User:x".to_owned(),
+    })
 }

@@ -6,7 +6,7 @@ use ottla_controller::decide::{
 };
 use ottla_controller::decide::{Operation, TopicDefaults};
 use ottla_controller::image::Configs;
-use ottla_controller::record::Record;
+use ottla_controller::record::{Record, SwitchKind, SwitchRecord};
 use ottla_controller::{Image, snapshot};
 use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_model::ids::TopicId;
@@ -126,7 +126,16 @@ fn decide(image: &Image, ask: &Ask, fresh: u128) -> Vec<Record> {
             decide::delete_plugin(image, &plugin(*name), &format!("1.{version}.0")).map(|d| d.0)
         }
         Ask::Switch(name) => {
-            decide::record_switch(image, id(*name), None, None, "me", vec![1], 4).map(|d| d.0)
+            let switch = SwitchRecord {
+                topic_id: id(*name),
+                kind: SwitchKind::Retention,
+                plugin: None,
+                config: None,
+                by: "me".to_owned(),
+                at_ms: 4,
+                offsets: vec![1],
+            };
+            decide::record_switch(image, switch).map(|d| d.0)
         }
     };
     records.unwrap_or_default()

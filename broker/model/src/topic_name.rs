@@ -15,6 +15,9 @@ pub const CLUSTER_METADATA: &str = "__cluster_metadata";
 /// What plugins log.
 pub const PLUGIN_LOGS: &str = "__ottla_plugin_logs";
 
+/// What retention plugins erased, without the data.
+pub const RETENTION_AUDIT: &str = "__ottla_audit";
+
 /// # Errors
 /// INVALID_TOPIC_EXCEPTION with Kafka's reason.
 pub fn validate(name: &str) -> Result<(), KafkaError> {
@@ -52,7 +55,8 @@ pub fn may_collide(name: &str) -> bool {
 
 /// Topics that the broker keeps for itself.
 pub fn is_internal(name: &str) -> bool {
-    [CONSUMER_OFFSETS, TRANSACTION_STATE, SHARE_GROUP_STATE, CLUSTER_METADATA, PLUGIN_LOGS].contains(&name)
+    [CONSUMER_OFFSETS, TRANSACTION_STATE, SHARE_GROUP_STATE, CLUSTER_METADATA, PLUGIN_LOGS, RETENTION_AUDIT]
+        .contains(&name)
 }
 
 #[cfg(test)]

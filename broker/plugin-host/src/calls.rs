@@ -11,7 +11,7 @@ use crate::log::cut;
 use crate::placement::Placement;
 
 /// A reason that a plugin gives is cut to this; it travels in Kafka responses.
-const REASON_BYTES_MAX: usize = 1024;
+pub(crate) const REASON_BYTES_MAX: usize = 1024;
 /// Rejections of one batch that are passed on; a client needs the first few.
 const REJECTIONS_MAX: usize = 1000;
 

@@ -143,30 +143,6 @@ impl Columns {
                     && self.headers.values.is_sound(headers as usize)))
     }
 
-    /// True if the batch fits into one call.
-    pub(crate) fn fits_one_call(&self, fields: Fields) -> bool {
-        self.count as usize <= CALL_RECORDS_MAX && self.size_bytes(fields) <= CALL_BYTES_MAX
-    }
-
-    /// What the columns in `fields` weigh as they cross.
-    fn size_bytes(&self, fields: Fields) -> usize {
-        let column = |column: &Column| column.bytes.len() + column.lengths.len() * 4;
-        let mut size = 0;
-        if fields.contains(Fields::KEYS) {
-            size += column(&self.keys);
-        }
-        if fields.contains(Fields::VALUES) {
-            size += column(&self.values);
-        }
-        if fields.contains(Fields::TIMESTAMPS) {
-            size += self.timestamps_ms.len() * 8;
-        }
-        if fields.contains(Fields::HEADERS) {
-            size += self.headers.counts.len() * 4 + column(&self.headers.keys) + column(&self.headers.values);
-        }
-        size
-    }
-
     pub(crate) fn view(&self, fields: Fields) -> View<'_> {
         View {
             fields,
@@ -206,7 +182,7 @@ impl<'a> Slice<'a> {
 }
 
 /// The part of a batch that crosses in one call; only what is in `fields` is meant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct View<'a> {
     pub fields: Fields,
     pub count: u32,
@@ -219,9 +195,38 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Cuts off as many records as one call takes, at least one. The columns must be sound.
-    pub(crate) fn split_call(&mut self) -> View<'a> {
-        let (count, headers) = self.call_extent();
+    /// True if these records fit into one call with such bounds.
+    pub(crate) fn fits(&self, records_max: usize, bytes_max: usize) -> bool {
+        self.count as usize <= records_max && self.size_bytes() <= bytes_max
+    }
+
+    /// What the columns that are meant weigh as they cross.
+    fn size_bytes(&self) -> usize {
+        let column = |slice: Slice<'_>| slice.bytes.len() + slice.lengths.len() * 4;
+        let mut size = 0;
+        if self.fields.contains(Fields::KEYS) {
+            size += column(self.keys);
+        }
+        if self.fields.contains(Fields::VALUES) {
+            size += column(self.values);
+        }
+        if self.fields.contains(Fields::TIMESTAMPS) {
+            size += self.timestamps_ms.len() * 8;
+        }
+        if self.fields.contains(Fields::HEADERS) {
+            size += self.header_counts.len() * 4 + column(self.header_keys) + column(self.header_values);
+        }
+        size
+    }
+
+    /// Cuts off as many records as one call with such bounds takes, at least one. The columns must be sound.
+    pub(crate) fn split_call(&mut self, records_max: usize, bytes_max: usize) -> View<'a> {
+        if self.fits(records_max, bytes_max) {
+            let whole = *self;
+            *self = View { count: 0, ..View::default() };
+            return whole;
+        }
+        let (count, headers) = self.call_extent(records_max, bytes_max);
         let mut part = View { count: count as u32, ..*self };
         self.count -= count as u32;
         if self.fields.contains(Fields::KEYS) {
@@ -242,10 +247,10 @@ impl<'a> View<'a> {
     }
 
     /// How many records the next call takes, and how many headers these have.
-    fn call_extent(&self) -> (usize, usize) {
+    fn call_extent(&self, records_max: usize, bytes_max: usize) -> (usize, usize) {
         let entry = |length: i32| 4 + length.max(0) as usize;
         let (mut size, mut headers, mut count) = (0, 0, 0);
-        while count < (self.count as usize).min(CALL_RECORDS_MAX) {
+        while count < (self.count as usize).min(records_max) {
             let mut record = 0;
             let mut record_headers = 0;
             if self.fields.contains(Fields::KEYS) {
@@ -264,7 +269,7 @@ impl<'a> View<'a> {
                     + self.header_keys.lengths[range.clone()].iter().map(|&n| entry(n)).sum::<usize>()
                     + self.header_values.lengths[range].iter().map(|&n| entry(n)).sum::<usize>();
             }
-            if count > 0 && size + record > CALL_BYTES_MAX {
+            if count > 0 && size + record > bytes_max {
                 break;
             }
             size += record;
@@ -307,12 +312,12 @@ mod tests {
             let headers = (0..i % 4).map(|_| (&b"h"[..], Some(&b"v"[..])));
             columns.push_record(all(), i64::from(i), Some(&i.to_be_bytes()), value, headers);
         }
-        assert!(columns.is_sound(all()) && !columns.fits_one_call(all()));
         let mut rest = columns.view(all());
+        assert!(columns.is_sound(all()) && !rest.fits(CALL_RECORDS_MAX, CALL_BYTES_MAX));
         let mut joined = Columns::new();
         let mut calls = 0;
         while rest.count > 0 {
-            let part = rest.split_call();
+            let part = rest.split_call(CALL_RECORDS_MAX, CALL_BYTES_MAX);
             assert!(part.values.bytes.len() <= CALL_BYTES_MAX);
             joined.count += part.count;
             joined.keys.lengths.extend(part.keys.lengths);
@@ -338,8 +343,10 @@ mod tests {
         columns.push_key(Some(&vec![0; CALL_BYTES_MAX + 1]));
         columns.push_key(Some(b"after"));
         let mut rest = columns.view(Fields::KEYS);
-        let counts: Vec<u32> =
-            std::iter::from_fn(|| (rest.count > 0).then(|| rest.split_call().count)).collect();
+        let counts: Vec<u32> = std::iter::from_fn(|| {
+            (rest.count > 0).then(|| rest.split_call(CALL_RECORDS_MAX, CALL_BYTES_MAX).count)
+        })
+        .collect();
         assert_eq!(counts, [1, 1, 1]);
     }
 
@@ -350,8 +357,8 @@ mod tests {
             columns.push_key(None);
         }
         let mut rest = columns.view(Fields::KEYS);
-        assert_eq!(rest.split_call().count as usize, CALL_RECORDS_MAX);
-        assert_eq!(rest.split_call().count, 1);
+        assert_eq!(rest.split_call(CALL_RECORDS_MAX, CALL_BYTES_MAX).count as usize, CALL_RECORDS_MAX);
+        assert_eq!(rest.split_call(CALL_RECORDS_MAX, CALL_BYTES_MAX).count, 1);
         assert_eq!(rest.count, 0);
     }
 }

@@ -55,11 +55,6 @@ impl Compiled {
     pub(crate) fn pre(&self) -> &InstancePre<Guest> {
         &self.0.pre
     }
-
-    /// The kind that places records, and the full name of its interface.
-    pub(crate) fn partitioner(&self) -> (Kind, &str) {
-        (self.0.inspection.kinds[0], &self.0.inspection.interfaces[0])
-    }
 }
 
 impl std::fmt::Debug for Compiled {

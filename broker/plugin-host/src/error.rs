@@ -71,8 +71,8 @@ pub struct Rejection {
     pub reason: String,
 }
 
-/// Why a call has no placement. The message does not name the plugin or the topic; [`crate::Partitioner::describe`]
-/// puts them in front.
+/// Why a call has no placement or no verdict. The message does not name the plugin or the topic;
+/// [`crate::Partitioner::describe`] and [`crate::Retention::describe`] put them in front.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// The records are at fault: at least one, in ascending order.
@@ -95,4 +95,15 @@ pub enum CallError {
     /// All instances were busy for as long as a call may take.
     #[error("all of its instances were busy (ottla.plugin.instances)")]
     Busy,
+}
+
+impl CallError {
+    /// True if the plugin broke down or broke the contract, so that its instance cannot be trusted any more.
+    pub fn is_breakdown(&self) -> bool {
+        matches!(self, CallError::Trap(_) | CallError::Timeout | CallError::BadAnswer(_))
+    }
+
+    pub(crate) fn unsound_columns() -> CallError {
+        CallError::Failed("the broker passed columns that do not fit together".into())
+    }
 }

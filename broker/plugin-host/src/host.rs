@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::attach;
+use crate::attach::{self, Wanted};
 use crate::compiler::{self, Compiled, Compiler};
 use crate::error::{AttachError, PluginError, Refused};
 use crate::inspection::{self, Inspection};
 use crate::limits::Limits;
 use crate::log::LogSink;
 use crate::partitioner::Partitioner;
+use crate::retention::Retention;
 use crate::shared::Shared;
 use crate::topic::{Identity, Topic};
 
@@ -63,11 +64,12 @@ impl Host {
         compiler::compile(&engine, &self.0.compiler, cache, inspection, component, &limits)
     }
 
-    /// Instantiates and configures a plugin for a topic and lets it prove itself on synthetic batches. Blocks, for a
-    /// few seconds at most. An empty `config_json` means `{}`.
+    /// Instantiates and configures a partitioner for a topic and lets it prove itself on synthetic batches. Blocks, for
+    /// a few seconds at most. An empty `config_json` means `{}`.
     ///
     /// # Errors
-    /// The step that failed and why; nothing is left behind then.
+    /// The step that failed and why, and `Validate` for a component that places no records; nothing is left behind
+    /// then.
     pub fn attach(
         &self,
         compiled: &Compiled,
@@ -76,6 +78,23 @@ impl Host {
         config_json: &str,
         sink: Arc<dyn LogSink>,
     ) -> Result<Partitioner, AttachError> {
-        attach::attach(&self.0, compiled, identity, topic, config_json, sink)
+        attach::attach_partitioner(&self.0, Wanted { compiled, identity, topic, config_json, sink })
+    }
+
+    /// As [`Self::attach`], for a retention policy: it proves itself on synthetic logs and batches. `topic` needs no
+    /// partitions; its `properties` should say what built-in retention would go by.
+    ///
+    /// # Errors
+    /// The step that failed and why, and `Validate` for a component that does not say how long records stay; nothing is
+    /// left behind then.
+    pub fn attach_retention(
+        &self,
+        compiled: &Compiled,
+        identity: Identity,
+        topic: Topic,
+        config_json: &str,
+        sink: Arc<dyn LogSink>,
+    ) -> Result<Retention, AttachError> {
+        attach::attach_retention(&self.0, Wanted { compiled, identity, topic, config_json, sink })
     }
 }

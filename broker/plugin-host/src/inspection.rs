@@ -13,7 +13,7 @@ use crate::topic::Kind;
 
 const PACKAGE: &str = "ottla:plugin";
 /// Kinds of the contract that this broker does not run yet.
-const LATER: [&str; 3] = ["retain-segments", "retain-records", "transform-records"];
+const LATER: [&str; 1] = ["transform-records"];
 /// Imports and exports of one component that are listed, at most.
 const NAMES_MAX: usize = 1000;
 /// A name of an import or export that is repeated in an error is cut to this.
@@ -63,33 +63,52 @@ pub(crate) fn inspect(component: &[u8], size_bytes_max: u64) -> Result<Inspectio
     let mut other_exports = Vec::new();
     for export in names.exports {
         match contract_interface(&export)? {
-            Some(interface) => {
-                match [Kind::Keys, Kind::Records].into_iter().find(|k| k.name() == interface) {
-                    Some(kind) => found.push((kind, export)),
-                    None => kinds_not_run.push(interface.to_owned()),
-                }
-            }
+            Some(interface) => match Kind::ALL.into_iter().find(|kind| kind.name() == interface) {
+                Some(kind) => found.push((kind, export)),
+                None => kinds_not_run.push(interface.to_owned()),
+            },
             None => other_exports.push(export),
         }
     }
     found.sort_by_key(|(kind, _)| *kind as u8);
     let (kinds, interfaces): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-    match kinds.len() {
-        0 => Err(Refused(no_kind(&kinds_not_run, &other_exports))),
-        1 => Ok(Inspection {
-            kinds,
-            interfaces,
-            imports: names.imports,
-            kinds_not_run,
-            other_exports,
-            digest: digest_of(component),
-            size_bytes,
-        }),
-        _ => Err(Refused(
+    if kinds.is_empty() {
+        return Err(Refused(no_kind(&kinds_not_run, &other_exports)));
+    }
+    if kinds.contains(&Kind::Keys) && kinds.contains(&Kind::Records) {
+        return Err(Refused(
             "the component exports both partition-keys and partition-records, so it is open which of them places \
              records; export partition-records alone: a rule that asks for keys only costs the same"
                 .into(),
-        )),
+        ));
+    }
+    Ok(Inspection {
+        kinds,
+        interfaces,
+        imports: names.imports,
+        kinds_not_run,
+        other_exports,
+        digest: digest_of(component),
+        size_bytes,
+    })
+}
+
+impl Inspection {
+    /// The kind that places records, and the full name of its interface, where the component has one.
+    pub(crate) fn partitioner(&self) -> Option<(Kind, &str)> {
+        let position = self.kinds.iter().position(|kind| kind.is_partitioner())?;
+        Some((self.kinds[position], &self.interfaces[position]))
+    }
+
+    /// True if the component says how long records stay.
+    pub(crate) fn is_retention(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.is_retention())
+    }
+
+    /// The full name of the interface of a kind, where the component has it.
+    pub(crate) fn interface(&self, kind: Kind) -> Option<&str> {
+        let position = self.kinds.iter().position(|found| *found == kind)?;
+        Some(&self.interfaces[position])
     }
 }
 
@@ -166,8 +185,7 @@ fn is_allowed_import(name: &str) -> bool {
 
 fn contract_interface(export: &str) -> Result<Option<&str>, Refused> {
     let Some((interface, version)) = split_name(export) else { return Ok(None) };
-    let known =
-        interface == "partition-keys" || interface == "partition-records" || LATER.contains(&interface);
+    let known = Kind::ALL.into_iter().any(|kind| kind.name() == interface) || LATER.contains(&interface);
     if !known {
         return Ok(None);
     }
@@ -204,9 +222,9 @@ fn refused_import(import: &str) -> String {
 fn no_kind(kinds_not_run: &[String], other_exports: &[String]) -> String {
     if !kinds_not_run.is_empty() {
         return format!(
-            "the component exports {}, which this broker does not run yet; it runs partition-keys and \
-             partition-records",
-            kinds_not_run.join(" and ")
+            "the component exports {}, which this broker does not run yet; it runs {}",
+            kinds_not_run.join(" and "),
+            Kind::ALL.map(Kind::name).join(", ")
         );
     }
     let found = match other_exports.first() {
@@ -214,8 +232,9 @@ fn no_kind(kinds_not_run: &[String], other_exports: &[String]) -> String {
         Some(first) => format!("the component exports {} and no interface of the contract", shortened(first)),
     };
     format!(
-        "{found}; export {PACKAGE}/partition-keys@0.1.0 or {PACKAGE}/partition-records@0.1.0 (in Rust with \
-         ottla_plugin::export_key_partitioner! or export_record_partitioner!)"
+        "{found}; export {PACKAGE}/partition-keys@0.1.0 or {PACKAGE}/partition-records@0.1.0 to place records, \
+         {PACKAGE}/retain-segments@0.1.0 or {PACKAGE}/retain-records@0.1.0 to decide how long they stay (in Rust with \
+         ottla_plugin::export_key_partitioner! and its siblings)"
     )
 }
 
@@ -247,18 +266,34 @@ mod tests {
         assert_eq!(found.kinds, [Kind::Keys]);
         assert_eq!(found.interfaces, ["ottla:plugin/partition-keys@0.1.3"]);
         assert_eq!(found.other_exports, ["init"]);
+        assert_eq!(found.partitioner(), Some((Kind::Keys, "ottla:plugin/partition-keys@0.1.3")));
+        assert!(!found.is_retention());
+    }
+
+    #[test]
+    fn kinds_of_placing_and_of_retention_go_together() {
+        let names = ["retain-records", "partition-records", "retain-segments", "transform-records"];
+        let full: Vec<String> = names.iter().map(|name| format!("ottla:plugin/{name}@0.1.0")).collect();
+        let text = exporting(&full.iter().map(String::as_str).collect::<Vec<_>>());
+        let found = inspect(&wat::parse_str(text).unwrap(), u64::MAX).unwrap();
+        assert_eq!(found.kinds, [Kind::Records, Kind::RetainSegments, Kind::RetainRecords]);
+        assert_eq!(found.kinds_not_run, ["transform-records"]);
+        assert!(found.is_retention());
+        assert_eq!(found.partitioner().map(|(kind, _)| kind), Some(Kind::Records));
+        assert_eq!(found.interface(Kind::RetainRecords), Some("ottla:plugin/retain-records@0.1.0"));
+        assert_eq!(found.interface(Kind::Keys), None);
     }
 
     #[test]
     fn each_refusal_says_what_was_found_and_what_to_do() {
-        let retention = exporting(&["ottla:plugin/retain-segments@0.1.0"]);
+        let transform = exporting(&["ottla:plugin/transform-records@0.1.0"]);
         let newer = exporting(&["ottla:plugin/partition-keys@0.2.0"]);
         let both = exporting(&["ottla:plugin/partition-keys@0.1.0", "ottla:plugin/partition-records@0.1.0"]);
         for (text, words) in [
             ("(module)", ["core WebAssembly module", "ottla plugin build"]),
             ("(component)", ["exports nothing", "partition-keys@0.1.0"]),
             ("(component (instance $i) (export \"run\" (instance $i)))", ["exports run", "partition-keys"]),
-            (&retention, ["retain-segments", "does not run yet"]),
+            (&transform, ["transform-records", "does not run yet"]),
             (&newer, ["partition-keys@0.2.0", "wit/0.1"]),
             (&both, ["both partition-keys and partition-records", "export partition-records alone"]),
             (

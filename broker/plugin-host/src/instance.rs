@@ -1,5 +1,5 @@
-//! One running instance of a plugin and what it may use. The partitioner keeps a pool of these; `contract_v0_1` makes
-//! the typed calls.
+//! One running instance of a plugin and what it may use, whatever its kind. `pool` keeps a number of these;
+//! `contract_v0_1` makes the typed calls.
 //!
 //! Invariant: an instance that trapped, ran out of time or answered outside the contract is never called again; its
 //! owner drops it.
@@ -10,19 +10,19 @@ use std::sync::atomic::AtomicU64;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
-use crate::columns::View;
-use crate::contract_v0_1::{Answer, Exports};
+use crate::contract_v0_1::Exports;
 use crate::guest::{Context, Guest};
+use crate::inspection::Inspection;
 use crate::limits::Limits;
 use crate::log::LogGate;
-use crate::topic::{Fields, Kind, Partitions, Topic};
+use crate::topic::{Fields, Partitions, Topic};
 
 /// Time to start an instance and configure it; interpreters set themselves up in it.
 pub(crate) const START_TIME_MS: u64 = 2_000;
 
-pub(crate) struct Instance {
+pub(crate) struct Instance<E> {
     store: Store<Guest>,
-    exports: Exports,
+    exports: E,
     /// The version of the partitions' state that it was told last.
     pub(crate) observed: u64,
 }
@@ -33,16 +33,15 @@ pub(crate) enum StartError {
     Bind(String),
 }
 
-impl Instance {
+impl<E: Exports> Instance<E> {
     /// Makes an instance. It must be configured before anything else.
     pub(crate) fn start(
         pre: &InstancePre<Guest>,
-        kind: Kind,
-        interface: &str,
+        inspection: &Inspection,
         limits: &Limits,
         log: Arc<LogGate>,
         gauge: Arc<AtomicU64>,
-    ) -> Result<Instance, StartError> {
+    ) -> Result<Instance<E>, StartError> {
         let guest = Guest::new(limits, log, gauge);
         let mut store = Store::new(pre.engine(), guest);
         store.limiter(Guest::limiter);
@@ -52,7 +51,7 @@ impl Instance {
             Ok(instance) => instance,
             Err(error) => return Err(StartError::Instantiate(error, store.data_mut().context())),
         };
-        let exports = Exports::bind(&mut store, &instance, kind, interface).map_err(StartError::Bind)?;
+        let exports = E::bind(&mut store, &instance, inspection).map_err(StartError::Bind)?;
         Ok(Instance { store, exports, observed: 0 })
     }
 
@@ -73,21 +72,16 @@ impl Instance {
         self.store.set_hostcall_fuel(limits.result_bytes as usize);
     }
 
-    pub(crate) fn observe(&mut self, partitions: &Partitions, time_ms: u64) -> wasmtime::Result<()> {
+    /// Runs one call, for at most `time_ms`.
+    #[inline]
+    pub(crate) fn call<T>(
+        &mut self,
+        time_ms: u64,
+        call: impl FnOnce(&E, &mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
         // The current tick is partly over.
         self.store.set_epoch_deadline(time_ms + 1);
-        self.exports.observe(&mut self.store, partitions)
-    }
-
-    #[inline]
-    pub(crate) fn partition(
-        &mut self,
-        client: u32,
-        view: &View<'_>,
-        time_ms: u64,
-    ) -> wasmtime::Result<Answer> {
-        self.store.set_epoch_deadline(time_ms + 1);
-        self.exports.partition(&mut self.store, client, view)
+        call(&self.exports, &mut self.store)
     }
 
     pub(crate) fn context(&mut self) -> Context {

@@ -19,13 +19,13 @@ pub enum BreakerState {
 /// What an attachment has done since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct StatsSnapshot {
-    /// Calls of `partition`, by batch.
+    /// Calls, by batch.
     pub calls: u64,
     /// Records in those calls.
     pub records: u64,
     /// Records that the plugin rejected.
     pub rejected_records: u64,
-    /// Calls without a placement, by reason.
+    /// Calls without an answer that counts, by reason.
     pub errors_rejected: u64,
     pub errors_failed: u64,
     pub errors_trap: u64,

@@ -1,11 +1,12 @@
 //! What is common to all instances of an attached plugin, and how to start one more. `attach` starts the first,
-//! `partitioner` those that follow.
+//! `attached` those that follow.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::calls;
 use crate::compiler::Compiled;
+use crate::contract_v0_1::Exports;
 use crate::engine::Ticker;
 use crate::error::{CallError, Step};
 use crate::instance::{Instance, START_TIME_MS, StartError};
@@ -35,17 +36,15 @@ pub(crate) struct NotStarted {
 
 impl Template {
     /// Makes and configures an instance; says which fields it reads.
-    pub(crate) fn start(
+    pub(crate) fn start<E: Exports>(
         &self,
         limits: &Limits,
         partitions: &Partitions,
-    ) -> Result<(Instance, Fields), NotStarted> {
+    ) -> Result<(Instance<E>, Fields), NotStarted> {
         let _running = self.ticker.call();
-        let (kind, interface) = self.compiled.partitioner();
         let started = Instance::start(
             self.compiled.pre(),
-            kind,
-            interface,
+            self.compiled.inspection(),
             limits,
             self.log.clone(),
             self.gauge.clone(),

@@ -14,14 +14,32 @@ pub enum Kind {
     /// `partition-records`: says in `configure` which fields it reads.
     #[serde(rename = "partition-records")]
     Records,
+    /// `retain-segments`: decides which segments stay.
+    RetainSegments,
+    /// `retain-records`: decides which records of a segment stay.
+    RetainRecords,
 }
 
 impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Keys, Kind::Records, Kind::RetainSegments, Kind::RetainRecords];
+
+    /// True if plugins of this kind say where records go.
+    pub fn is_partitioner(self) -> bool {
+        matches!(self, Kind::Keys | Kind::Records)
+    }
+
+    /// True if plugins of this kind say how long records stay.
+    pub fn is_retention(self) -> bool {
+        matches!(self, Kind::RetainSegments | Kind::RetainRecords)
+    }
+
     /// The name of the kind's interface in the contract.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Keys => "partition-keys",
             Kind::Records => "partition-records",
+            Kind::RetainSegments => "retain-segments",
+            Kind::RetainRecords => "retain-records",
         }
     }
 }
@@ -74,7 +92,8 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The topic that a plugin is attached to. `tenant` is empty where there are none.
+/// The topic that a plugin is attached to. `tenant` is empty where there are none. Retention policies do not see
+/// `partitions`.
 #[derive(Clone, Debug, Default)]
 pub struct Topic {
     pub name: String,

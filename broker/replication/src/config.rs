@@ -24,6 +24,8 @@ pub struct PartitionConfig {
     pub compacted: bool,
     /// `ottla.lane.bytes`: how much a lane holds before it refuses batches.
     pub lane_bytes: u64,
+    /// `ottla.retention.hold`: nothing of the log may be removed, by whatever reason.
+    pub hold: bool,
 }
 
 impl PartitionConfig {
@@ -47,6 +49,7 @@ impl Default for PartitionConfig {
             compression: None,
             compacted: false,
             lane_bytes: crate::bounds::LANE_BYTES_DEFAULT,
+            hold: false,
         }
     }
 }

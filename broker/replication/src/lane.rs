@@ -107,7 +107,7 @@ impl Lane {
     ) -> Result<Lane, StorageError> {
         let open = Open { clean: true, recovery_point: 0, log_start: 0, now_ms };
         let (mut lane, _) = recovery::open(&dir.join(LANE_DIR), config, log, open)?;
-        lane.begin_epoch(leader_epoch)?;
+        lane.begin_epoch(leader_epoch);
         Ok(lane)
     }
 
@@ -133,10 +133,9 @@ impl Lane {
     }
 
     /// Notes a new leader epoch, from the lane's end on.
-    pub fn begin_epoch(&mut self, leader_epoch: i32) -> Result<(), StorageError> {
-        self.log.begin_epoch(leader_epoch)?;
+    pub fn begin_epoch(&mut self, leader_epoch: i32) {
+        self.log.begin_epoch(leader_epoch);
         self.forwarder.on_epoch(leader_epoch);
-        Ok(())
     }
 
     pub fn set_config(&mut self, config: &PartitionConfig) {

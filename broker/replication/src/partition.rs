@@ -138,10 +138,10 @@ impl Partition {
         let latest = |log: &Log| log.epochs().latest().map_or(-1, |entry| entry.epoch);
         let known = latest(&log).max(lane.as_ref().map_or(-1, |(lane, _)| latest(&lane.log)));
         let leader_epoch = leader_epoch.max(known.saturating_add(1));
-        log.begin_epoch(leader_epoch)?;
+        log.begin_epoch(leader_epoch);
         let (mut lane, lane_recovery) = lane.unzip();
         if let Some(lane) = &mut lane {
-            lane.begin_epoch(leader_epoch)?;
+            lane.begin_epoch(leader_epoch);
         }
         let lane_end = lane.as_ref().map_or(0, |lane| lane.log.end_offset());
         let reached = Reached { log_end: log.end_offset(), lane_end };

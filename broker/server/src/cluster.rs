@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
 use ottla_controller::decide::{self, ConfigChange, ConfigTarget, NewPlugin, Operation};
-use ottla_controller::record::PluginIdentity;
+use ottla_controller::record::{PluginIdentity, SwitchKind, SwitchRecord};
 use ottla_controller::{Image, image};
 use ottla_model::clock::Clock;
 use ottla_model::error::{ErrorCode, KafkaError};
@@ -19,7 +19,7 @@ use crate::configs;
 use crate::metadata::Metadata;
 use crate::partitions::Partitions;
 use crate::plugins::cluster::{Cluster, Part, PartState, Switch, SwitchedTo, TopicView, Whereabouts};
-use crate::plugins::rule::{from_hex, in_hex, rule_digest};
+use crate::plugins::rule::{in_hex, switch_rule};
 use crate::plugins::version::Registered;
 
 /// Configs of the plugins begin so.
@@ -200,30 +200,23 @@ impl Cluster for LocalCluster {
         let id = topic.id.parse().map_err(|_| {
             KafkaError::new(ErrorCode::UnknownTopicId, format!("'{}' is no topic id", topic.id))
         })?;
-        let Switch { plugin, config, by, at_ms, offsets } = switch;
+        let Switch { kind, plugin, config, by, at_ms, offsets } = switch;
         let plugin =
             plugin.map(|to| PluginIdentity { name: to.name, version: to.version, digest: to.digest });
-        self.metadata
-            .change(|image| {
-                decide::record_switch(image, id, plugin.clone(), config.clone(), &by, offsets.clone(), at_ms)
-            })
-            .await
+        let switch = SwitchRecord { topic_id: id, kind, plugin, config, by, at_ms, offsets };
+        self.metadata.change(|image| decide::record_switch(image, switch.clone())).await
     }
 
     fn switches(&self, topic: &str) -> Vec<Switch> {
         let image = self.metadata.image();
         let Some(topic) = image.topic(topic) else { return Vec::new() };
         let switch = |known: &Arc<image::Switch>| Switch {
+            kind: known.kind,
             plugin: known.plugin.as_ref().map(|to| SwitchedTo {
                 name: to.name.clone(),
                 version: to.version.clone(),
                 digest: to.digest.clone(),
-                // The digest was one when the switch was made, and a metadata record cannot change.
-                rule: from_hex(&to.digest)
-                    .map(|component| {
-                        in_hex(&rule_digest(&component, known.config.as_deref().unwrap_or_default()))
-                    })
-                    .unwrap_or_default(),
+                rule: switch_rule(&to.digest, known.config.as_deref()),
             }),
             config: known.config.clone(),
             by: known.by.clone(),
@@ -277,8 +270,11 @@ impl Cluster for LocalCluster {
         };
         let rule = in_hex(&receipt.rule);
         let switches = self.switches(topic);
-        let decided =
-            switches.into_iter().rev().find(|one| one.plugin.as_ref().is_some_and(|to| to.rule == rule));
+        let decided = switches
+            .into_iter()
+            .rev()
+            .filter(|one| one.kind == SwitchKind::Partitioner)
+            .find(|one| one.plugin.as_ref().is_some_and(|to| to.rule == rule));
         Ok(Whereabouts {
             record: receipt.record_index,
             parts: receipt.destinations.iter().enumerate().map(part).collect(),

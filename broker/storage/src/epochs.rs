@@ -23,6 +23,8 @@ pub struct EpochCache {
     entries: Vec<EpochEntry>,
     /// True while the file lacks changes, or has them only in the page cache.
     unsynced: bool,
+    /// True while the file lacks the newest epoch, of which there is no batch yet.
+    begun: bool,
 }
 
 impl EpochCache {
@@ -49,7 +51,8 @@ impl EpochCache {
 
     /// No entries yet, and whatever the file says is to be replaced.
     pub(crate) fn rebuilding(dir: &Path) -> EpochCache {
-        EpochCache { path: dir.join(names::LEADER_EPOCH_CHECKPOINT), entries: Vec::new(), unsynced: true }
+        let path = dir.join(names::LEADER_EPOCH_CHECKPOINT);
+        EpochCache { path, entries: Vec::new(), unsynced: true, begun: false }
     }
 
     /// All entries, the oldest first.
@@ -103,9 +106,17 @@ impl EpochCache {
         true
     }
 
-    /// Notes that `epoch` begins at `start_offset`, unless it began before; writes the file if that is news.
+    /// Notes that a leader begins `epoch` at `start_offset`. The file follows with its first batch: an epoch without
+    /// batches is forgotten by a restart, and thousands of partitions begin one at each start.
+    pub(crate) fn begin(&mut self, epoch: i32, start_offset: i64) {
+        let was_unsynced = self.unsynced;
+        self.begun |= self.insert(EpochEntry { epoch, start_offset });
+        self.unsynced = was_unsynced;
+    }
+
+    /// Notes that a batch of `epoch` goes to `start_offset`; writes the file if the epoch is news to it.
     pub(crate) fn assign(&mut self, epoch: i32, start_offset: i64) -> Result<(), StorageError> {
-        if self.insert(EpochEntry { epoch, start_offset }) {
+        if self.insert(EpochEntry { epoch, start_offset }) || self.begun {
             self.write(Durability::PageCache)?;
         }
         Ok(())
@@ -162,6 +173,7 @@ impl EpochCache {
     fn write(&mut self, durability: Durability) -> Result<(), StorageError> {
         checkpoint::write(&self.path, self.lines(), durability)?;
         self.unsynced = durability != Durability::Synced;
+        self.begun = false;
         Ok(())
     }
 }
@@ -235,6 +247,18 @@ mod tests {
             "0\n1\n2 15\n"
         );
         assert_eq!(pairs(&EpochCache::load(dir.path()).unwrap()), [(2, 15)]);
+    }
+
+    #[test]
+    fn an_epoch_reaches_the_file_with_its_first_batch() {
+        let (dir, mut cache) = cache(&[(1, 0)]);
+        cache.write_changes(Durability::Synced).unwrap();
+        cache.begin(2, 10);
+        cache.write_changes(Durability::Synced).unwrap();
+        assert_eq!((pairs(&cache), cache.end_offset_for(1, 10)), (vec![(1, 0), (2, 10)], Some((1, 10))));
+        assert_eq!(pairs(&EpochCache::load(dir.path()).unwrap()), [(1, 0)]);
+        cache.assign(2, 10).unwrap();
+        assert_eq!(pairs(&EpochCache::load(dir.path()).unwrap()), [(1, 0), (2, 10)]);
     }
 
     #[test]

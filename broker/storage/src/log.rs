@@ -153,12 +153,10 @@ impl Log {
         newest.filter(|newest| newest.timestamp >= 0)
     }
 
-    /// Notes that this replica leads in `epoch` from the log's end on, before the first batch of that epoch.
-    ///
-    /// # Errors
-    /// Those of writing the checkpoint; the epoch is noted all the same, and written by the next flush.
-    pub fn begin_epoch(&mut self, epoch: i32) -> Result<(), StorageError> {
-        self.epochs.assign(epoch, self.log_end)
+    /// Notes that this replica leads in `epoch` from the log's end on, before the first batch of that epoch, with which
+    /// the epoch reaches the disk.
+    pub fn begin_epoch(&mut self, epoch: i32) {
+        self.epochs.begin(epoch, self.log_end);
     }
 
     fn active(&self) -> &Segment {

@@ -2,7 +2,6 @@
 //! changes nothing, pushing other bytes under the same version is refused, and what is attached stays.
 
 use ottla_model::error::{ErrorCode, KafkaError};
-use ottla_model::ids::TopicId;
 use semver::Version;
 
 use super::{Decision, refuse};
@@ -11,10 +10,10 @@ use crate::bounds::{
     PLUGINS_MAX,
 };
 use crate::image::{Image, Topic};
-use crate::record::{PluginIdentity, PluginRecord, PluginRemovedRecord, Record, SwitchRecord};
+use crate::record::{PluginRecord, PluginRemovedRecord, Record, SwitchKind, SwitchRecord};
 
-/// The topic config that attaches a plugin, as `name` or `name@version`.
-const PARTITIONER: &str = "ottla.partitioner";
+/// The roles that a plugin can have on a topic.
+const ROLES: [SwitchKind; 2] = [SwitchKind::Partitioner, SwitchKind::Retention];
 
 /// A component that was inspected and lies in the store of a majority.
 #[derive(Clone, Debug)]
@@ -135,31 +134,28 @@ pub fn delete_plugin(image: &Image, name: &str, version: &str) -> Decision<()> {
 /// the latest or the one that went live last.
 pub fn attached_topics(image: &Image, name: &str, version: &str) -> Vec<String> {
     let latest = image.plugin(name).and_then(|plugin| plugin.latest()).is_some_and(|v| v.version == version);
-    let live = |topic: &Topic| topic.live_plugin().is_some_and(|p| p.name == name && p.version == version);
-    let uses = |topic: &Topic| {
-        topic.configs.get(PARTITIONER).is_some_and(|value| match value.split_once('@') {
+    let live =
+        |topic: &Topic, role| topic.live_plugin(role).is_some_and(|p| p.name == name && p.version == version);
+    let uses = |topic: &Topic, role: SwitchKind| {
+        topic.configs.get(role.config()).is_some_and(|value| match value.split_once('@') {
             Some((n, v)) => n == name && v == version,
-            None => value == name && (latest || live(topic)),
+            None => value == name && (latest || live(topic, role)),
         })
     };
-    image.topics().filter(|topic| uses(topic)).map(|topic| topic.name.to_string()).collect()
+    image
+        .topics()
+        .filter(|topic| ROLES.into_iter().any(|role| uses(topic, role)))
+        .map(|topic| topic.name.to_string())
+        .collect()
 }
 
-/// Records that another plugin version or config is live on a topic. Errors: UNKNOWN_TOPIC_ID.
-pub fn record_switch(
-    image: &Image,
-    topic_id: TopicId,
-    plugin: Option<PluginIdentity>,
-    config: Option<String>,
-    by: &str,
-    offsets: Vec<i64>,
-    now_ms: i64,
-) -> Decision<()> {
-    let Some(topic) = image.topic_by_id(topic_id) else {
-        return refuse(ErrorCode::UnknownTopicId, format!("there is no topic with the id {topic_id}"));
+/// Records that another plugin version or config is live on a topic in one role. Errors: UNKNOWN_TOPIC_ID.
+pub fn record_switch(image: &Image, mut switch: SwitchRecord) -> Decision<()> {
+    let id = switch.topic_id;
+    let Some(topic) = image.topic_by_id(id) else {
+        return refuse(ErrorCode::UnknownTopicId, format!("there is no topic with the id {id}"));
     };
-    let offsets = offsets.into_iter().take(topic.partitions.len()).collect();
-    let by = by.chars().take(LABEL_BYTES_MAX / 4).collect();
-    let record = SwitchRecord { topic_id, plugin, config, by, at_ms: now_ms, offsets };
-    Ok((vec![Record::Switch(record)], ()))
+    switch.offsets.truncate(topic.partitions.len());
+    switch.by = switch.by.chars().take(LABEL_BYTES_MAX / 4).collect();
+    Ok((vec![Record::Switch(switch)], ()))
 }

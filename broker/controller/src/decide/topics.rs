@@ -10,7 +10,7 @@ use super::configs::{ConfigChange, ConfigRules, ConfigTarget, Operation, change_
 use super::placement::{assign, place};
 use super::{Decision, check_partition_room, refuse};
 use crate::bounds::TOPIC_PARTITIONS_MAX;
-use crate::image::{Configs, Image};
+use crate::image::{Configs, HOLD, Image};
 use crate::record::{ConfigOwner, PartitionState, Record, TopicRecord, TopicRemovedRecord};
 
 /// What a broker's config says where a request leaves it open.
@@ -202,5 +202,11 @@ pub fn delete_topic(image: &Image, id: TopicId) -> Decision<String> {
     let Some(topic) = image.topic_by_id(id) else {
         return refuse(ErrorCode::UnknownTopicId, format!("there is no topic with the id {id}"));
     };
+    if topic.is_held() {
+        return refuse(
+            ErrorCode::PolicyViolation,
+            format!("topic '{}' is on hold; set {HOLD}=false first", topic.name),
+        );
+    }
     Ok((vec![Record::TopicRemoved(TopicRemovedRecord { id })], topic.name.to_string()))
 }

@@ -198,8 +198,12 @@ impl Image {
 
     fn apply_switch(&mut self, record: &SwitchRecord) -> Result<(), ApplyError> {
         let mut topic = Topic::clone(self.existing(record.topic_id)?);
-        let spare = topic.switches.len().saturating_sub(SWITCHES_MAX - 1);
-        topic.switches.drain(..spare);
+        let of_kind = topic.switches.iter().filter(|switch| switch.kind == record.kind).count();
+        if of_kind >= SWITCHES_MAX
+            && let Some(oldest) = topic.switches.iter().position(|switch| switch.kind == record.kind)
+        {
+            topic.switches.remove(oldest);
+        }
         topic.switches.push(Arc::new(record.clone()));
         self.put(topic);
         Ok(())

@@ -5,6 +5,7 @@ use ottla_model::topic_name::may_collide;
 
 use super::{Image, Topic, apply::contradiction, without_dots};
 use crate::bounds::{PRODUCER_ID_END, SWITCHES_MAX};
+use crate::record::SwitchKind;
 
 impl Image {
     /// The first contradiction in the image, as a sentence.
@@ -51,8 +52,11 @@ impl Image {
                 return Err(format!("partition {index} of topic {name}: {reason}"));
             }
         }
-        if topic.switches.len() > SWITCHES_MAX {
-            return Err(format!("topic {name} remembers {} switches", topic.switches.len()));
+        for kind in [SwitchKind::Partitioner, SwitchKind::Retention] {
+            let count = topic.switches.iter().filter(|switch| switch.kind == kind).count();
+            if count > SWITCHES_MAX {
+                return Err(format!("topic {name} remembers {count} switches of its {kind}"));
+            }
         }
         if may_collide(name) && !self.colliding.contains_key(without_dots(name).as_str()) {
             return Err(format!("topic {name} does not bar names like its own"));

@@ -18,7 +18,7 @@ use crate::record::{BrokerRecord, ConfigOwner};
 
 pub use apply::ApplyError;
 pub use plugin::{Plugin, PluginVersion};
-pub use topic::{Configs, Switch, Topic};
+pub use topic::{Configs, HOLD, Switch, Topic};
 
 /// All metadata after some number of records.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use ottla_model::ids::TopicId;
 
-use crate::record::{PartitionState, PluginIdentity, SwitchRecord};
+use crate::record::{PartitionState, PluginIdentity, SwitchKind, SwitchRecord};
+
+/// The topic config under which nothing of a topic may be removed.
+pub const HOLD: &str = "ottla.retention.hold";
 
 /// Names and values of one owner's configs.
 pub type Configs = BTreeMap<String, String>;
@@ -19,7 +22,7 @@ pub struct Topic {
     pub partitions: Vec<PartitionState>,
     /// What was set for this topic, without defaults.
     pub configs: Arc<Configs>,
-    /// The last attachment switches, oldest first, at most [`crate::bounds::SWITCHES_MAX`].
+    /// The last attachment switches, oldest first, at most [`crate::bounds::SWITCHES_MAX`] of each kind.
     pub switches: Vec<Arc<Switch>>,
 }
 
@@ -40,8 +43,13 @@ impl Topic {
         self.partitions.first().map_or(0, |p| i16::try_from(p.replicas.len()).unwrap_or(i16::MAX))
     }
 
-    /// The plugin that went live last, if it was not detached since.
-    pub fn live_plugin(&self) -> Option<&PluginIdentity> {
-        self.switches.last().and_then(|switch| switch.plugin.as_ref())
+    /// Whether a legal hold lies on the topic.
+    pub fn is_held(&self) -> bool {
+        self.configs.get(HOLD).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// The plugin that went live last in a role, if it was not detached since.
+    pub fn live_plugin(&self, kind: SwitchKind) -> Option<&PluginIdentity> {
+        self.switches.iter().rfind(|switch| switch.kind == kind).and_then(|switch| switch.plugin.as_ref())
     }
 }

@@ -32,6 +32,10 @@ pub struct TopicConfig {
     /// None keeps the producer's; else the codec, with its level where it has one.
     pub compression: Option<(Compression, Option<i32>)>,
     pub lane_bytes: u64,
+    /// A plugin decides what stays, so the topic's own retention deletes nothing.
+    pub retention_plugin: bool,
+    /// Nothing may be removed.
+    pub hold: bool,
 }
 
 impl TopicConfig {
@@ -63,6 +67,8 @@ impl TopicConfig {
             min_insync_replicas: source.number("min.insync.replicas"),
             compression: source.compression(),
             lane_bytes: source.number("ottla.lane.bytes"),
+            retention_plugin: source.value("ottla.retention").is_some_and(|name| !name.is_empty()),
+            hold: source.value("ottla.retention.hold").is_some_and(|held| held.eq_ignore_ascii_case("true")),
         }
     }
 
@@ -141,6 +147,8 @@ mod tests {
             min_insync_replicas: 1,
             compression: None,
             lane_bytes: 256 << 20,
+            retention_plugin: false,
+            hold: false,
         };
         assert_eq!(config, expected);
     }
@@ -162,5 +170,9 @@ mod tests {
         assert_eq!(config.retention_bytes, -1, "an impossible value counts as not given");
         assert_eq!(config.compression, Some((Compression::Zstd, Some(9))));
         assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
+        assert!(!config.hold && !config.retention_plugin);
+        let topic = values(&[("ottla.retention", "ttl-header"), ("ottla.retention.hold", "True")]);
+        let config = TopicConfig::read(&topic, &Layers::default());
+        assert!(config.hold && config.retention_plugin);
     }
 }

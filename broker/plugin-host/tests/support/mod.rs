@@ -46,10 +46,15 @@ pub fn shipped(name: &str) -> Vec<u8> {
 
 /// A component of the world `key-partitioner` around a core module.
 pub fn component_of(core: &str) -> Vec<u8> {
+    component_in("key-partitioner", core)
+}
+
+/// A component of a world of the contract around a core module.
+pub fn component_in(world: &str, core: &str) -> Vec<u8> {
     let mut module = wat::parse_str(core).unwrap();
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(root().join("wit/0.1")).unwrap();
-    let world = resolve.select_world(&[package], Some("key-partitioner")).unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
     ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
 }

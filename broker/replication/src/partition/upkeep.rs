@@ -79,10 +79,16 @@ impl Partition {
     /// touched. Returns the new start.
     ///
     /// # Errors
-    /// OFFSET_OUT_OF_RANGE above the high watermark or below the start.
+    /// OFFSET_OUT_OF_RANGE above the high watermark or below the start, POLICY_VIOLATION while the topic is on hold.
     pub fn delete_records_before(&self, offset: i64) -> Result<i64, KafkaError> {
         let mut state = self.state.lock();
         state.ensure_leading()?;
+        if self.config.load().hold {
+            return Err(KafkaError::new(
+                ErrorCode::PolicyViolation,
+                "the topic is on hold (ottla.retention.hold=true): nothing of it may be deleted",
+            ));
+        }
         let target = if offset == -1 { state.high_watermark } else { offset };
         if target > state.high_watermark || target < 0 {
             return Err(KafkaError::new(

@@ -14,6 +14,8 @@ impl Config {
             .number("producer.id.expiration.ms")
             .unwrap_or(LogConfig::default().producer_expiration_ms);
         let topic = self.topic_config(image, topic);
+        // A plugin decides in place of the topic's own retention, and a hold overrules both.
+        let deletes = !topic.hold && !topic.retention_plugin;
         PartitionConfig {
             log: LogConfig {
                 segment_bytes: topic.segment_bytes,
@@ -21,9 +23,9 @@ impl Config {
                 segment_jitter_ms: topic.segment_jitter_ms,
                 segment_index_bytes: topic.segment_index_bytes,
                 index_interval_bytes: topic.index_interval_bytes,
-                retention_ms: topic.retention_ms,
-                retention_bytes: topic.retention_bytes,
-                cleanup_delete: topic.cleanup_delete,
+                retention_ms: if deletes { topic.retention_ms } else { -1 },
+                retention_bytes: if deletes { topic.retention_bytes } else { -1 },
+                cleanup_delete: topic.cleanup_delete && deletes,
                 file_delete_delay_ms: topic.file_delete_delay_ms,
                 flush_messages: topic.flush_messages,
                 flush_ms: topic.flush_ms,
@@ -38,6 +40,7 @@ impl Config {
             compression: topic.compression,
             compacted: topic.cleanup_compact,
             lane_bytes: topic.lane_bytes,
+            hold: topic.hold,
         }
     }
 }
@@ -45,6 +48,27 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plugin_or_a_hold_stands_above_the_topics_own_retention() {
+        let config = Config::with(&[]).expect("the defaults are possible");
+        let of = |key: &str, value: &str| {
+            let values: Values = [("retention.ms", "1000"), ("retention.bytes", "1"), (key, value)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into();
+            config.partition_config(&Image::default(), &values)
+        };
+        for (key, value, deletes, hold) in [
+            ("ottla.retention.hold", "false", true, false),
+            ("ottla.retention.hold", "true", false, true),
+            ("ottla.retention", "ttl-header", false, false),
+        ] {
+            let made = of(key, value);
+            let numbers = if deletes { (1000, 1) } else { (-1, -1) };
+            assert_eq!((made.log.retention_ms, made.log.retention_bytes), numbers, "{key}={value}");
+            assert_eq!((made.log.cleanup_delete, made.hold), (deletes, hold), "{key}={value}");
+        }
+    }
 
     #[test]
     fn the_defaults_of_all_crates_agree() {

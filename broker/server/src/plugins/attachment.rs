@@ -12,31 +12,31 @@ use ottla_plugin_host::{Partitioner, Partitions};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::counts::{Counts, TopicCounts};
-use super::loads::Loads;
+use super::counts::{Counts, Statistics, TopicCounts};
+use super::role::{Partitioning, Role};
 use super::settings::Settings;
 use super::version::Registered;
 
-/// The place of one topic's attachment. There is one per topic that has or had a plugin, or whose produce handler
-/// asked for it.
-pub struct Slot {
+/// The place of one topic's attachment in one role. There is one per topic that has or had a plugin, or whose produce
+/// handler asked for it.
+pub struct Slot<R: Role = Partitioning> {
     pub topic: Arc<str>,
     /// False where nothing is attached, so that most topics pay for one load.
     attached: AtomicBool,
-    current: ArcSwapOption<Attachment>,
+    current: ArcSwapOption<Attachment<R>>,
     /// Held by whoever changes the attachment.
     pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     /// Somebody waits for `changing` to bring this topic in line, so nobody else need to.
     pub(super) reconciling: AtomicBool,
-    pub loads: Arc<Loads>,
+    pub loads: Arc<R::Loads>,
     pub counts: TopicCounts,
-    failure: Mutex<Option<Failure>>,
+    failure: Mutex<Option<Failure<R>>>,
 }
 
 /// An attempt that failed, so that the same one is not made at each change of metadata.
-pub(super) struct Failure {
+pub(super) struct Failure<R: Role> {
     pub trouble: Trouble,
-    pub settings: Option<Settings>,
+    pub settings: Option<Settings<R::Options>>,
     pub version: Option<Registered>,
 }
 
@@ -49,20 +49,20 @@ pub struct Trouble {
 }
 
 /// What is in force on a topic.
-pub struct Attachment {
+pub struct Attachment<R: Role = Partitioning> {
     pub topic: Arc<str>,
-    pub settings: Settings,
+    pub settings: Settings<R::Options>,
     /// The version that serves; none if it could not even be found.
     pub version: Option<Registered>,
-    /// The plugin at work, or why there is none: then `ottla.partitioner.on.error` applies to each batch.
-    pub running: Result<Arc<Running>, String>,
-    pub loads: Arc<Loads>,
+    /// The plugin at work, or why there is none: then the role's `on.error` applies.
+    pub running: Result<Arc<R::Running>, String>,
+    pub loads: Arc<R::Loads>,
     pub counts: Arc<Counts>,
     /// Unix time in milliseconds.
     pub since_ms: i64,
 }
 
-/// A plugin at work. Shared by attachments that differ in mode or `on.error` only.
+/// A partitioner at work. Shared by attachments that differ in mode or `on.error` only.
 pub struct Running {
     pub partitioner: Arc<Partitioner>,
     /// What lanes record of its decisions.
@@ -81,8 +81,8 @@ pub struct Running {
 /// Calls after which it is known whether a new plugin is quick.
 const UNKNOWN_CALLS: u32 = 16;
 
-impl Slot {
-    pub(super) fn new(topic: &str) -> Slot {
+impl<R: Role> Slot<R> {
+    pub(super) fn new(topic: &str) -> Slot<R> {
         Slot {
             topic: topic.into(),
             attached: AtomicBool::new(false),
@@ -97,7 +97,7 @@ impl Slot {
 
     /// What is in force.
     #[inline]
-    pub fn attachment(&self) -> Option<Arc<Attachment>> {
+    pub fn attachment(&self) -> Option<Arc<Attachment<R>>> {
         if !self.is_attached() {
             return None;
         }
@@ -110,7 +110,7 @@ impl Slot {
     }
 
     /// Swaps what is in force; from the next batch on.
-    pub(super) fn put(&self, attachment: Option<Arc<Attachment>>) {
+    pub(super) fn put(&self, attachment: Option<Arc<Attachment<R>>>) {
         let attached = attachment.is_some();
         self.current.store(attachment);
         self.attached.store(attached, Ordering::Release);
@@ -121,15 +121,29 @@ impl Slot {
     }
 
     /// True if attaching just this was tried and failed.
-    pub(super) fn failed_with(&self, settings: Option<&Settings>, version: Option<&Registered>) -> bool {
+    pub(super) fn failed_with(
+        &self,
+        settings: Option<&Settings<R::Options>>,
+        version: Option<&Registered>,
+    ) -> bool {
         let failure = self.failure.lock();
         failure
             .as_ref()
             .is_some_and(|failed| failed.settings.as_ref() == settings && failed.version.as_ref() == version)
     }
 
-    pub(super) fn set_failure(&self, failure: Option<Failure>) {
+    pub(super) fn set_failure(&self, failure: Option<Failure<R>>) {
         *self.failure.lock() = failure;
+    }
+}
+
+impl<R: Role> Attachment<R> {
+    /// The plugin's name and version.
+    pub fn plugin(&self) -> String {
+        match &self.version {
+            Some(version) => format!("{}@{}", version.name, version.version),
+            None => self.settings.reference.to_string(),
+        }
     }
 }
 
@@ -142,7 +156,8 @@ impl Running {
         counts: Arc<Counts>,
     ) -> Arc<Running> {
         let partitioner = Arc::new(partitioner);
-        counts.follow(&partitioner);
+        let followed: Arc<dyn Statistics> = partitioner.clone();
+        counts.follow(&followed);
         Arc::new(Running {
             partitioner,
             rule,
@@ -197,6 +212,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.counts.retire(&self.partitioner);
+        self.counts.retire(&*self.partitioner);
     }
 }

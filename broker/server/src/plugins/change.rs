@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ottla_model::error::KafkaError;
-use ottla_plugin_host::{Compiled, Identity, LogSink, Partitions, Topic};
+use ottla_plugin_host::{Compiled, LogSink};
 use tokio::sync::OwnedMutexGuard;
 
 use super::Plugins;
-use super::attachment::{Attachment, Failure, Running, Slot, Trouble};
+use super::attachment::{Attachment, Failure, Slot, Trouble};
 use super::cluster::{Switch, SwitchedTo, TopicView};
-use super::rule::{from_hex, in_hex, rule_digest};
-use super::settings::{PARTITIONER, Settings, TopicConfigs, invalid};
+use super::role::{Attaching, Partitioning, Role, SettingsOf};
+use super::rule::switch_rule;
+use super::settings::{self, Settings, TopicConfigs, invalid};
 use super::version::Registered;
 
 /// Who switched where a start of the broker completed what an earlier one began.
@@ -23,16 +24,29 @@ const RESTART: &str = "restart";
 
 /// A change that was proved to work and waits for its configs to hold. Dropping it changes nothing.
 #[must_use = "a prepared change does nothing until it is installed"]
+#[derive(Default)]
 pub struct Prepared {
-    change: Option<Change>,
+    partitioner: Option<Change<Partitioning>>,
 }
 
-struct Change {
-    slot: Arc<Slot>,
-    next: Option<Arc<Attachment>>,
+/// The part of a prepared change in one role.
+pub(super) struct Change<R: Role> {
+    slot: Arc<Slot<R>>,
+    next: Option<Arc<Attachment<R>>>,
     /// The plugin or its config is another one than before.
     switches: bool,
     _changing: OwnedMutexGuard<()>,
+}
+
+/// A change of one role as part of a whole one.
+pub(super) trait Part: Role {
+    fn part(change: Option<Change<Self>>) -> Prepared;
+}
+
+impl Part for Partitioning {
+    fn part(partitioner: Option<Change<Partitioning>>) -> Prepared {
+        Prepared { partitioner }
+    }
 }
 
 impl Plugins {
@@ -47,53 +61,60 @@ impl Plugins {
         partitions: u32,
         configs: &TopicConfigs,
     ) -> Result<Prepared, KafkaError> {
-        let settings = Settings::read(configs)?;
-        if settings.is_none() && self.slots.existing(topic).is_none() {
-            return Ok(Prepared { change: None });
-        }
-        let slot = self.slots.of(topic);
-        let changing = Arc::clone(&slot.changing).lock_owned().await;
-        self.prepare_in(slot, changing, partitions, settings, None).await
+        // The roles always in this order: whoever changes several holds their locks in it.
+        Ok(Prepared { partitioner: self.prepare_role(topic, partitions, configs).await? })
     }
 
-    /// As [`Self::prepare`], with the topic's change begun. `candidate` is a version that is not registered yet and
-    /// stands for the latest.
-    pub(super) async fn prepare_in(
+    async fn prepare_role<R: Role>(
         &self,
-        slot: Arc<Slot>,
+        topic: &str,
+        partitions: u32,
+        configs: &TopicConfigs,
+    ) -> Result<Option<Change<R>>, KafkaError> {
+        let settings = settings::read::<R>(configs)?;
+        if settings.is_none() && R::slots(self).existing(topic).is_none() {
+            return Ok(None);
+        }
+        let slot = R::slots(self).of(topic);
+        let changing = Arc::clone(&slot.changing).lock_owned().await;
+        self.prepare_in(slot, changing, partitions, settings, None).await.map(Some)
+    }
+
+    /// Proves settings, with the topic's change begun. `candidate` is a version that is not registered yet and stands
+    /// for the latest.
+    pub(super) async fn prepare_in<R: Role>(
+        &self,
+        slot: Arc<Slot<R>>,
         changing: OwnedMutexGuard<()>,
         partitions: u32,
-        settings: Option<Settings>,
+        settings: Option<SettingsOf<R>>,
         candidate: Option<(&Registered, &Compiled)>,
-    ) -> Result<Prepared, KafkaError> {
+    ) -> Result<Change<R>, KafkaError> {
         let current = slot.attachment();
         let Some(settings) = settings else {
             let switches = current.is_some();
-            return Ok(Prepared { change: Some(Change { slot, next: None, switches, _changing: changing }) });
+            return Ok(Change { slot, next: None, switches, _changing: changing });
         };
         let version = match candidate {
             Some((version, _)) => version.clone(),
-            None => self.registry.resolve(&settings.reference)?,
+            None => self.registry.resolve(R::KEYS.plugin, &settings.reference)?,
         };
-        // Another mode or `on.error` leaves the plugin itself alone, also one that could not be attached: an operator
-        // must be able to say what then becomes of the batches.
+        let is_version = |old: &Registered| {
+            (&old.name, &old.digest, &old.version) == (&version.name, &version.digest, &version.version)
+        };
         let same = current.as_ref().filter(|current| {
-            current
-                .version
-                .as_ref()
-                .is_some_and(|old| (&old.name, &old.digest) == (&version.name, &version.digest))
-                && current.version.as_ref().is_some_and(|old| old.version == version.version)
-                && current.settings.config == settings.config
+            current.version.as_ref().is_some_and(is_version) && current.settings.config == settings.config
         });
         let counts = slot.counts.of(&version.name, &version.version.to_string());
-        slot.loads.resize(partitions);
-        let same = same.map(|same| same.running.clone());
-        let switches = !matches!(same, Some(Ok(_)));
-        let running = match same {
+        R::prepare(&slot, partitions);
+        // Other options may mean another instance, which is no other plugin.
+        let switches = same.is_none_or(|same| same.running.is_err());
+        let kept = same.filter(|same| R::runs_on(&same.settings.options, &settings.options));
+        let running = match kept.map(|kept| kept.running.clone()) {
             Some(Ok(running)) => Ok(running),
             before => {
                 let compiled = candidate.map(|(_, compiled)| compiled.clone());
-                let attached = self.attach(&slot, &version, compiled, partitions, &settings.config).await;
+                let attached = self.attach(&slot, &version, compiled, partitions, &settings).await;
                 match (attached, before, current.as_deref()) {
                     (Err(reason), Some(Err(_)), _) => Err(reason),
                     (Err(reason), _, Some(Attachment { version: Some(old), running: Ok(_), .. })) => {
@@ -120,31 +141,24 @@ impl Plugins {
                 _ => self.cluster.now_ms(),
             },
         };
-        Ok(Prepared {
-            change: Some(Change { slot, next: Some(Arc::new(next)), switches, _changing: changing }),
-        })
+        Ok(Change { slot, next: Some(Arc::new(next)), switches, _changing: changing })
     }
 
     /// Compiles, instantiates, configures and warms up, on a thread that may block.
-    async fn attach(
+    async fn attach<R: Role>(
         &self,
-        slot: &Arc<Slot>,
+        slot: &Arc<Slot<R>>,
         version: &Registered,
         compiled: Option<Compiled>,
         partitions: u32,
-        config: &str,
-    ) -> Result<Arc<Running>, String> {
+        settings: &SettingsOf<R>,
+    ) -> Result<Arc<R::Running>, String> {
         let permit = Arc::clone(&self.attaching).acquire_owned().await;
         let permit = permit.map_err(|_| "the broker is shutting down".to_owned())?;
-        let component = from_hex(&version.digest).ok_or("its digest is no SHA-256 in hexadecimal")?;
-        let rule = rule_digest(&component, config);
         let (registry, host) = (Arc::clone(&self.registry), self.host.clone());
-        let (slot, version, config) = (Arc::clone(slot), version.clone(), config.to_owned());
+        let (slot, version, settings) = (Arc::clone(slot), version.clone(), settings.clone());
         let sink: Arc<dyn LogSink> = self.logs.clone();
-        let observed = Partitions {
-            loads_bytes: slot.loads.bytes_per_second(),
-            unwritable: self.unwritable(&slot.topic, partitions),
-        };
+        let partitions = R::partitions(self, &slot, partitions);
         let work = move || {
             let _permit = permit;
             let compiled = match compiled {
@@ -153,26 +167,29 @@ impl Plugins {
                     format!("the plugin {}@{} cannot be used: {reason}", version.name, version.version)
                 })?,
             };
-            let name = version.version.to_string();
-            let identity =
-                Identity { name: version.name.clone(), version: name.clone(), digest: version.digest };
-            let topic = Topic {
-                name: slot.topic.to_string(),
-                tenant: String::new(),
-                properties: Vec::new(),
-                partitions: observed.clone(),
+            let attaching = Attaching {
+                host: &host,
+                compiled: &compiled,
+                version: &version,
+                topic: &slot.topic,
+                config: &settings.config,
+                sink,
+                partitions,
+                counts: slot.counts.of(&version.name, &version.version.to_string()),
             };
-            let partitioner =
-                host.attach(&compiled, identity, topic, &config, sink).map_err(|error| error.to_string())?;
-            let calls_max = u32::try_from(host.limits().instances).unwrap_or(u32::MAX);
-            Ok(Running::new(partitioner, rule, calls_max, observed, slot.counts.of(&version.name, &name)))
+            R::attach(attaching, &settings.options)
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| format!("attaching it failed: {error}"))?
     }
 
     /// Puts a prepared change in force: it serves from the next batch on. `by` says who asked, for the record.
     pub async fn install(&self, prepared: Prepared, by: &str) {
-        let Some(Change { slot, next, switches, _changing }) = prepared.change else { return };
+        let Prepared { partitioner } = prepared;
+        self.install_role(partitioner, by).await;
+    }
+
+    pub(super) async fn install_role<R: Role>(&self, change: Option<Change<R>>, by: &str) {
+        let Some(Change { slot, next, switches, _changing }) = change else { return };
         let switch = switches.then(|| self.switch(&slot, next.as_deref(), by));
         let serves = next.as_ref().is_none_or(|next| next.running.is_ok());
         slot.put(next);
@@ -183,13 +200,14 @@ impl Plugins {
         match &switch.plugin {
             Some(to) => tracing::info!(
                 topic = &*slot.topic,
+                role = %R::KIND,
                 plugin = to.name,
                 version = to.version,
                 digest = to.digest,
                 by,
                 "plugin attached"
             ),
-            None => tracing::info!(topic = &*slot.topic, by, "plugin detached"),
+            None => tracing::info!(topic = &*slot.topic, role = %R::KIND, by, "plugin detached"),
         }
         self.record(&topic, switch).await;
     }
@@ -202,14 +220,14 @@ impl Plugins {
 
     /// Puts on record what serves since this start and is not the last switch on record: the broker ended between a
     /// change of configs and the record of its switch.
-    pub(super) async fn record_unrecorded(&self) {
-        for slot in self.slots.attached() {
+    pub(super) async fn record_unrecorded<R: Role>(&self) {
+        for slot in R::slots(self).attached() {
             let Some(attachment) = slot.attachment().filter(|attachment| attachment.running.is_ok()) else {
                 continue;
             };
             let Some(topic) = self.cluster.topic(&slot.topic) else { continue };
             let switch = self.switch(&slot, Some(&attachment), RESTART);
-            let last = self.cluster.switches(&slot.topic).pop();
+            let last = self.cluster.switches(&slot.topic).into_iter().rfind(|last| last.kind == R::KIND);
             if last.is_none_or(|last| {
                 (last.plugin, last.config) != (switch.plugin.clone(), switch.config.clone())
             }) {
@@ -218,16 +236,20 @@ impl Plugins {
         }
     }
 
-    fn switch(&self, slot: &Slot, next: Option<&Attachment>, by: &str) -> Switch {
-        let running = next.and_then(|next| next.running.as_ref().ok());
-        let version = next.and_then(|next| next.version.as_ref());
-        Switch {
-            plugin: version.zip(running).map(|(version, running)| SwitchedTo {
+    fn switch<R: Role>(&self, slot: &Slot<R>, next: Option<&Attachment<R>>, by: &str) -> Switch {
+        let serving = next.filter(|next| next.running.is_ok());
+        let to = serving.and_then(|next| {
+            let version = next.version.as_ref()?;
+            Some(SwitchedTo {
                 name: version.name.clone(),
                 version: version.version.to_string(),
                 digest: version.digest.clone(),
-                rule: in_hex(&running.rule),
-            }),
+                rule: switch_rule(&version.digest, Some(&next.settings.config)),
+            })
+        });
+        Switch {
+            kind: R::KIND,
+            plugin: to,
             config: next.map(|next| next.settings.config.clone()),
             by: by.to_owned(),
             at_ms: self.cluster.now_ms(),
@@ -237,8 +259,8 @@ impl Plugins {
 
     /// Brings what serves a topic in line with its configs: after a restart, a change that another request or broker
     /// made, added partitions, a version that came or went.
-    pub(super) async fn reconcile(&self, topic: &str) {
-        let slot = self.slots.of(topic);
+    pub(super) async fn reconcile<R: Role>(&self, topic: &str) {
+        let slot = R::slots(self).of(topic);
         if slot.reconciling.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -246,7 +268,7 @@ impl Plugins {
         slot.reconciling.store(false, Ordering::Release);
         // What is read now is newer than every change that this one waited for.
         let Some(topic) = self.cluster.topic(topic) else { return };
-        let settings = match Settings::read(&topic.configs) {
+        let settings = match settings::read::<R>(&topic.configs) {
             Ok(settings) => settings,
             Err(error) => return self.fail(&slot, None, error.message),
         };
@@ -256,52 +278,56 @@ impl Plugins {
             return;
         }
         match self.prepare_in(Arc::clone(&slot), changing, topic.partitions, settings.clone(), None).await {
-            Ok(Prepared { change: Some(Change { next: Some(next), .. }) }) if next.running.is_err() => {
+            Ok(Change { next: Some(next), .. }) if next.running.is_err() => {
                 let reason = next.running.as_ref().err().cloned().unwrap_or_default();
                 self.fail(&slot, settings, reason);
             }
-            Ok(Prepared { change: Some(change) }) => {
+            Ok(change) => {
                 slot.put(change.next);
                 slot.set_failure(None);
             }
-            Ok(Prepared { change: None }) => {}
             Err(error) => self.fail(&slot, settings, error.message),
         }
     }
 
     /// The version that settings mean now.
-    pub(super) fn resolved(&self, settings: Option<&Settings>) -> Option<Registered> {
-        settings.and_then(|settings| self.registry.resolve(&settings.reference).ok())
+    pub(super) fn resolved<R: Role>(&self, settings: Option<&SettingsOf<R>>) -> Option<Registered> {
+        settings.and_then(|settings| self.registry.resolve(R::KEYS.plugin, &settings.reference).ok())
     }
 
     /// True if what is in force is what the settings ask for.
-    pub(super) fn serves(&self, current: Option<&Attachment>, settings: Option<&Settings>) -> bool {
+    pub(super) fn serves<R: Role>(
+        &self,
+        current: Option<&Attachment<R>>,
+        settings: Option<&SettingsOf<R>>,
+    ) -> bool {
         match (current, settings) {
             (None, None) => true,
             (Some(current), Some(settings)) => {
                 current.running.is_ok()
                     && current.settings == *settings
-                    && self.registry.resolve(&settings.reference).ok() == current.version
+                    && self.resolved::<R>(Some(settings)) == current.version
             }
             _ => false,
         }
     }
 
-    /// What the topic asks for cannot be had. What serves goes on; where nothing serves, the topic's `on.error`
-    /// applies, for records that nobody placed must not look as if somebody had.
-    fn fail(&self, slot: &Slot, settings: Option<Settings>, message: String) {
+    /// What the topic asks for cannot be had. What serves goes on; where nothing serves, the role's `on.error`
+    /// applies, for records that nobody judged must not look as if somebody had.
+    fn fail<R: Role>(&self, slot: &Slot<R>, settings: Option<SettingsOf<R>>, message: String) {
         let trouble = match slot.trouble() {
             Some(known) if known.message == message => known,
             _ => {
                 tracing::error!(
                     topic = &*slot.topic,
+                    role = %R::KIND,
                     reason = message,
                     "the topic's plugin cannot be attached"
                 );
                 Trouble { message: message.clone(), since_ms: self.cluster.now_ms() }
             }
         };
-        let version = self.resolved(settings.as_ref());
+        let version = self.resolved::<R>(settings.as_ref());
         slot.set_failure(Some(Failure { trouble, settings: settings.clone(), version: version.clone() }));
         if slot.attachment().is_some_and(|current| current.running.is_ok()) {
             return;
@@ -320,29 +346,9 @@ impl Plugins {
     }
 
     /// Tells a topic's plugin how its partitions are now.
-    pub(super) fn observe(&self, slot: &Slot, partitions: u32) {
-        let Some(attachment) = slot.attachment() else { return };
-        // Partitions are never taken away; a smaller count is an older view.
-        let partitions = partitions.max(slot.loads.partitions());
-        slot.loads.resize(partitions);
-        let Ok(running) = &attachment.running else { return };
-        running.observe(Partitions {
-            loads_bytes: slot.loads.bytes_per_second(),
-            unwritable: self.unwritable(&slot.topic, partitions),
-        });
-    }
-
-    fn unwritable(&self, topic: &str, partitions: u32) -> Vec<u32> {
-        let mut unwritable = self.cluster.unwritable(topic);
-        unwritable.retain(|&partition| partition < partitions);
-        unwritable
-    }
-}
-
-impl Settings {
-    /// Stands for configs that cannot be read: nothing serves them, and batches are refused.
-    fn unreadable() -> Settings {
-        let configs = TopicConfigs::from([(PARTITIONER.to_owned(), "unreadable".to_owned())]);
-        Settings::read(&configs).ok().flatten().expect("the constant is a valid reference")
+    pub(super) fn observe<R: Role>(&self, slot: &Slot<R>, partitions: u32) {
+        if let Some(attachment) = slot.attachment() {
+            R::observe(self, slot, &attachment, partitions);
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! partitions. Tests put a plain memory in its place and run everything else as it is.
 
 use async_trait::async_trait;
+use ottla_controller::record::SwitchKind;
 use ottla_model::error::KafkaError;
 use ottla_plugin_host::Limits;
 use serde::Serialize;
@@ -17,13 +18,15 @@ pub struct TopicView {
     /// Tells a topic from an earlier one of the same name.
     pub id: String,
     pub partitions: u32,
-    /// Those of the topic's configs that begin with `ottla.partitioner`.
+    /// Those of the topic's configs that concern plugins, and what a plugin is told of the others.
     pub configs: TopicConfigs,
 }
 
 /// A change of what serves a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Switch {
+    /// The role in which it serves.
+    pub kind: SwitchKind,
     /// Name, version and digest of what is live from then on; none after a detach.
     pub plugin: Option<SwitchedTo>,
     pub config: Option<String>,

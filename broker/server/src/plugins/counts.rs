@@ -26,7 +26,18 @@ pub struct Counts {
     pub on_error_pass: AtomicU64,
     /// The attachments that are gone, summed up.
     retired: Mutex<StatsSnapshot>,
-    live: Mutex<Vec<Weak<Partitioner>>>,
+    live: Mutex<Vec<Weak<dyn Statistics>>>,
+}
+
+/// Whatever runs and counts what it does.
+pub trait Statistics: Send + Sync {
+    fn stats(&self) -> StatsSnapshot;
+}
+
+impl Statistics for Partitioner {
+    fn stats(&self) -> StatsSnapshot {
+        Partitioner::stats(self)
+    }
 }
 
 /// The sums at one moment.
@@ -44,24 +55,24 @@ pub struct CountsSnapshot {
 
 impl Counts {
     /// An attachment begins.
-    pub(super) fn follow(&self, partitioner: &Arc<Partitioner>) {
-        self.live.lock().push(Arc::downgrade(partitioner));
+    pub(super) fn follow(&self, running: &Arc<dyn Statistics>) {
+        self.live.lock().push(Arc::downgrade(running));
     }
 
     /// An attachment ends: its counters are kept here from now on.
-    pub(super) fn retire(&self, partitioner: &Arc<Partitioner>) {
+    pub(super) fn retire(&self, running: &dyn Statistics) {
         // Under the lock that a snapshot takes first, so that none counts it twice or not at all.
         let mut live = self.live.lock();
-        live.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(partitioner)));
-        add_counters(&mut self.retired.lock(), &partitioner.stats());
+        live.retain(|other| !std::ptr::addr_eq(other.as_ptr(), running));
+        add_counters(&mut self.retired.lock(), &running.stats());
     }
 
     pub fn snapshot(&self) -> CountsSnapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let live = self.live.lock();
         let mut calls = self.retired.lock().clone();
-        for partitioner in live.iter().filter_map(Weak::upgrade) {
-            let stats = partitioner.stats();
+        for running in live.iter().filter_map(Weak::upgrade) {
+            let stats = running.stats();
             add_counters(&mut calls, &stats);
             calls.memory_bytes += stats.memory_bytes;
             calls.instances += stats.instances;

@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Plugins;
 use super::attachment::Slot;
-use super::settings::Settings;
+use super::cluster::TopicView;
+use super::role::{Partitioning, Role};
+use super::settings;
 
 /// How often loads are averaged and told to plugins.
 const LOADS_EVERY: Duration = Duration::from_secs(1);
@@ -26,7 +28,7 @@ impl Plugins {
         let mut work = JoinSet::new();
         self.reconcile_all(&mut work, false).await;
         work.join_all().await;
-        self.record_unrecorded().await;
+        self.record_unrecorded::<Partitioning>().await;
         self.sweep().await;
     }
 
@@ -66,28 +68,41 @@ impl Plugins {
     /// `retry`, also what is known to fail.
     async fn reconcile_all(self: &Arc<Self>, work: &mut JoinSet<()>, retry: bool) {
         let topics = self.cluster.topics();
-        for topic in &topics {
-            let slot = self.slots.of(&topic.name);
-            let settings = Settings::read(&topic.configs);
+        self.reconcile_role::<Partitioning>(&topics, work, retry).await;
+    }
+
+    async fn reconcile_role<R: Role>(
+        self: &Arc<Self>,
+        topics: &[TopicView],
+        work: &mut JoinSet<()>,
+        retry: bool,
+    ) {
+        for topic in topics {
+            let settings = settings::read::<R>(&topic.configs);
+            let slot = match (&settings, R::slots(self).existing(&topic.name)) {
+                // Nothing is asked for, and nothing was ever there.
+                (Ok(None), None) => continue,
+                (_, slot) => slot.unwrap_or_else(|| R::slots(self).of(&topic.name)),
+            };
             let wanted = settings.as_ref().ok().and_then(Option::as_ref);
             if settings.is_ok() && self.serves(slot.attachment().as_deref(), wanted) {
                 self.observe(&slot, topic.partitions);
-            } else if retry || !slot.failed_with(wanted, self.resolved(wanted).as_ref()) {
+            } else if retry || !slot.failed_with(wanted, self.resolved::<R>(wanted).as_ref()) {
                 let (plugins, name) = (Arc::clone(self), topic.name.clone());
-                work.spawn(async move { plugins.reconcile(&name).await });
+                work.spawn(async move { plugins.reconcile::<R>(&name).await });
             }
         }
         let names: HashSet<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-        for slot in self.slots.attached() {
+        for slot in R::slots(self).attached() {
             if !names.contains(&*slot.topic) {
                 self.detach_unconfigured(&slot).await;
             }
         }
-        self.slots.prune();
+        R::slots(self).prune();
     }
 
     /// Takes the plugin from a topic that is gone or has no plugin in its configs.
-    async fn detach_unconfigured(&self, slot: &Slot) {
+    async fn detach_unconfigured<R: Role>(&self, slot: &Slot<R>) {
         let _changing = slot.changing.lock().await;
         let configured = self.cluster.topic(&slot.topic).is_some_and(|topic| !topic.configs.is_empty());
         if !configured {

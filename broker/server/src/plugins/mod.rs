@@ -20,6 +20,7 @@ pub mod logs;
 pub(crate) mod memory;
 mod push;
 pub mod registry;
+pub mod role;
 pub mod rule;
 pub mod settings;
 mod slots;

@@ -11,9 +11,11 @@ use serde::Serialize;
 use std::sync::Arc;
 
 use super::Plugins;
-use super::change::Prepared;
+use super::change::{Part, Prepared};
+use super::cluster::TopicView;
 use super::registry::kind_names;
-use super::settings::Settings;
+use super::role::{Partitioning, Role};
+use super::settings;
 use super::version::{self, Registered, latest};
 
 /// What an upload did.
@@ -124,11 +126,15 @@ impl Plugins {
     async fn restore_component(&self, known: &Registered, component: Bytes) -> Result<(), PushError> {
         self.store(&known.digest, component).await?;
         for topic in self.topics_of(known) {
-            if self.slots.existing(&topic).is_some_and(|slot| slot.trouble().is_some()) {
-                self.reconcile(&topic).await;
-            }
+            self.reconcile_troubled::<Partitioning>(&topic).await;
         }
         Ok(())
+    }
+
+    async fn reconcile_troubled<R: Role>(&self, topic: &str) {
+        if R::slots(self).existing(topic).is_some_and(|slot| slot.trouble().is_some()) {
+            self.reconcile::<R>(topic).await;
+        }
     }
 
     async fn register(
@@ -141,11 +147,12 @@ impl Plugins {
         self.store(&registered.digest, component).await?;
         let reloads = self.prepare_reloads(registered, compiled).await?;
         self.cluster.register(registered).await?;
-        let mut topics = Vec::with_capacity(reloads.len());
+        let mut topics: Vec<String> = Vec::with_capacity(reloads.len());
         for (topic, prepared) in reloads {
             self.install(prepared, by).await;
             topics.push(topic);
         }
+        topics.dedup();
         Ok(topics)
     }
 
@@ -164,25 +171,37 @@ impl Plugins {
         let mut topics = self.cluster.topics();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         for topic in topics {
-            let follows = |configs: &_| match Settings::read(configs) {
-                Ok(Some(settings)) => {
-                    let reference = &settings.reference;
-                    (reference.name == registered.name && reference.version.is_none()).then_some(settings)
-                }
-                _ => None,
-            };
-            if follows(&topic.configs).is_none() {
-                continue;
-            }
-            let slot = self.slots.of(&topic.name);
-            let changing = Arc::clone(&slot.changing).lock_owned().await;
-            let Some(topic) = self.cluster.topic(&topic.name) else { continue };
-            let Some(settings) = follows(&topic.configs) else { continue };
-            let candidate = Some((registered, compiled));
-            let prepared = self.prepare_in(slot, changing, topic.partitions, Some(settings), candidate).await;
-            reloads.push((topic.name, prepared.map_err(|error| PushError::Refused(error.message))?));
+            let candidate = (registered, compiled);
+            let changed = self.prepare_reload::<Partitioning>(&topic, candidate).await?;
+            reloads.extend(changed.map(|prepared| (topic.name.clone(), prepared)));
         }
         Ok(reloads)
+    }
+
+    /// Proves a new version on one topic in one role, if the topic follows to it.
+    async fn prepare_reload<R: Part>(
+        &self,
+        topic: &TopicView,
+        (registered, compiled): (&Registered, &Compiled),
+    ) -> Result<Option<Prepared>, PushError> {
+        let follows = |configs: &_| match settings::read::<R>(configs) {
+            Ok(Some(settings)) => {
+                let reference = &settings.reference;
+                (reference.name == registered.name && reference.version.is_none()).then_some(settings)
+            }
+            _ => None,
+        };
+        if follows(&topic.configs).is_none() {
+            return Ok(None);
+        }
+        let slot = R::slots(self).of(&topic.name);
+        let changing = Arc::clone(&slot.changing).lock_owned().await;
+        let Some(topic) = self.cluster.topic(&topic.name) else { return Ok(None) };
+        let Some(settings) = follows(&topic.configs) else { return Ok(None) };
+        let candidate = Some((registered, compiled));
+        let change = self.prepare_in::<R>(slot, changing, topic.partitions, Some(settings), candidate).await;
+        let change = change.map_err(|error| PushError::Refused(error.message))?;
+        Ok(Some(R::part(Some(change))))
     }
 
     async fn compile_upload(&self, component: Bytes) -> Result<Compiled, PushError> {
@@ -229,21 +248,26 @@ impl Plugins {
 
     /// Topics that a version serves, or that ask for it.
     pub fn topics_of(&self, version: &Registered) -> Vec<String> {
-        let mut topics: Vec<String> = self
-            .slots
+        let mut topics = self.topics_in::<Partitioning>(version);
+        topics.sort();
+        topics.dedup();
+        topics
+    }
+
+    /// As [`Self::topics_of`], in one role.
+    fn topics_in<R: Role>(&self, version: &Registered) -> Vec<String> {
+        let mut topics: Vec<String> = R::slots(self)
             .attached()
             .iter()
             .filter(|slot| slot.attachment().is_some_and(|found| found.version.as_ref() == Some(version)))
             .map(|slot| slot.topic.to_string())
             .collect();
         for topic in self.cluster.topics() {
-            let settings = Settings::read(&topic.configs).ok().flatten();
-            if self.resolved(settings.as_ref()).as_ref() == Some(version) {
+            let settings = settings::read::<R>(&topic.configs).ok().flatten();
+            if self.resolved::<R>(settings.as_ref()).as_ref() == Some(version) {
                 topics.push(topic.name);
             }
         }
-        topics.sort();
-        topics.dedup();
         topics
     }
 

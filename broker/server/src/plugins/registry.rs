@@ -11,7 +11,7 @@ use semver::Version;
 
 use super::cluster::Cluster;
 use super::embedded;
-use super::settings::{PARTITIONER, invalid};
+use super::settings::invalid;
 use super::store::Store;
 use super::version::{Reference, Registered, latest};
 
@@ -49,11 +49,11 @@ impl Registry {
         self.versions_of(name).into_iter().find(|found| found.version == *version)
     }
 
-    /// The version that a reference means now.
+    /// The version that a reference means now. `key` is the config that it stands in.
     ///
     /// # Errors
     /// INVALID_CONFIG with a sentence that names the plugins, or the versions, that there are.
-    pub fn resolve(&self, reference: &Reference) -> Result<Registered, KafkaError> {
+    pub fn resolve(&self, key: &str, reference: &Reference) -> Result<Registered, KafkaError> {
         let versions = self.versions_of(&reference.name);
         let found = match &reference.version {
             Some(version) => versions.iter().find(|found| found.version == *version),
@@ -61,18 +61,19 @@ impl Registry {
         };
         found.cloned().ok_or_else(|| {
             if versions.is_empty() {
-                let mut names: Vec<String> = self.versions().into_iter().map(|version| version.name).collect();
+                let mut names: Vec<String> =
+                    self.versions().into_iter().map(|version| version.name).collect();
                 names.dedup();
                 let name = &reference.name;
                 return invalid(format!(
-                    "{PARTITIONER}={reference}: there is no plugin {name}; there are {}, and `ottla plugin push` \
+                    "{key}={reference}: there is no plugin {name}; there are {}, and `ottla plugin push` \
                      brings another one",
                     names.join(", ")
                 ));
             }
             let known: Vec<String> = versions.iter().map(|found| found.version.to_string()).collect();
             invalid(format!(
-                "{PARTITIONER}={reference}: the plugin {} has no such version; it has {}",
+                "{key}={reference}: the plugin {} has no such version; it has {}",
                 reference.name,
                 known.join(", ")
             ))

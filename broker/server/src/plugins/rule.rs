@@ -26,6 +26,14 @@ pub fn from_hex(hex: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
+/// The rule of a recorded switch, in hexadecimal; empty if the digest is none.
+pub fn switch_rule(digest: &str, config: Option<&str>) -> String {
+    let component = from_hex(digest);
+    component
+        .map(|component| in_hex(&rule_digest(&component, config.unwrap_or_default())))
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

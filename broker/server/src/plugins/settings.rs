@@ -1,4 +1,4 @@
-//! The four topic configs of a partitioner, read and checked. Config requests and the follower of cluster metadata
+//! The topic configs of a plugin, read and checked. Config requests and the follower of cluster metadata
 //! read them here, so a value that was accepted once is accepted after a restart too.
 
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use std::str::FromStr;
 use ottla_model::error::{ErrorCode, KafkaError};
 use serde::Serialize;
 
+use super::role::{Keys, Role, SettingsOf};
 use super::version::{Reference, shown};
 
 pub const PARTITIONER: &str = "ottla.partitioner";
@@ -18,7 +19,7 @@ pub const ON_ERROR: &str = "ottla.partitioner.on.error";
 /// A plugin's config is at most this long: it goes into each metadata record of a switch.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 
-/// Configs of a topic, by key. Keys that are not of the partitioner are ignored.
+/// Configs of a topic, by key. Keys that are not of the role in question are ignored.
 pub type TopicConfigs = BTreeMap<String, String>;
 
 /// What becomes of the plugin's decision.
@@ -81,40 +82,61 @@ impl fmt::Display for OnError {
     }
 }
 
-/// What a topic asks for.
+/// What a topic asks for in one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct Settings<O = Placing> {
     pub reference: Reference,
     /// JSON text; `{}` where none is set.
     pub config: String,
+    /// What is the role's own.
+    pub options: O,
+}
+
+/// What a topic asks of a partitioner beside the plugin and its config.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Placing {
     pub mode: Mode,
     pub on_error: OnError,
 }
 
-impl Settings {
-    /// Reads a topic's configs. None where `ottla.partitioner` is not set or empty; the others are checked all the
-    /// same, for they may be set before it.
-    ///
-    /// # Errors
-    /// INVALID_CONFIG with the key, the value and what it may be.
-    pub fn read(configs: &TopicConfigs) -> Result<Option<Settings>, KafkaError> {
-        let get = |key: &str| configs.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
-        let config = get(CONFIG).unwrap_or("{}");
-        if config.len() > CONFIG_BYTES_MAX {
-            return Err(invalid(format!(
-                "{CONFIG} has {} bytes, and {CONFIG_BYTES_MAX} are allowed",
-                config.len()
-            )));
-        }
-        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(config) {
-            return Err(invalid(format!("{CONFIG}={} is not JSON: {error}", shown(config))));
-        }
-        let mode = get(MODE).map(str::parse).transpose()?.unwrap_or_default();
-        let on_error = get(ON_ERROR).map(str::parse).transpose()?.unwrap_or_default();
-        let Some(reference) = get(PARTITIONER) else { return Ok(None) };
-        let reference =
-            Reference::parse(reference).map_err(|reason| invalid(format!("{PARTITIONER}: {reason}")))?;
-        Ok(Some(Settings { reference, config: config.to_owned(), mode, on_error }))
+impl Placing {
+    pub(super) fn read(configs: &TopicConfigs) -> Result<Placing, KafkaError> {
+        let mode = given(configs, MODE).map(str::parse).transpose()?.unwrap_or_default();
+        let on_error = given(configs, ON_ERROR).map(str::parse).transpose()?.unwrap_or_default();
+        Ok(Placing { mode, on_error })
+    }
+}
+
+/// A config that is set and not empty.
+pub(super) fn given<'a>(configs: &'a TopicConfigs, key: &str) -> Option<&'a str> {
+    configs.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+/// Reads a topic's configs of one role. None where its plugin is not set or empty; the others are checked all the same,
+/// for they may be set before it.
+///
+/// # Errors
+/// INVALID_CONFIG with the key, the value and what it may be.
+pub fn read<R: Role>(configs: &TopicConfigs) -> Result<Option<SettingsOf<R>>, KafkaError> {
+    let Keys { plugin, config: key } = R::KEYS;
+    let config = given(configs, key).unwrap_or("{}");
+    if config.len() > CONFIG_BYTES_MAX {
+        return Err(invalid(format!("{key} has {} bytes, and {CONFIG_BYTES_MAX} are allowed", config.len())));
+    }
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(config) {
+        return Err(invalid(format!("{key}={} is not JSON: {error}", shown(config))));
+    }
+    let options = R::options(configs)?;
+    let Some(reference) = given(configs, plugin) else { return Ok(None) };
+    let reference = Reference::parse(reference).map_err(|reason| invalid(format!("{plugin}: {reason}")))?;
+    Ok(Some(Settings { reference, config: config.to_owned(), options }))
+}
+
+impl<O: Default> Settings<O> {
+    /// Stands for configs that cannot be read: nothing serves them, and the role's `on.error` applies.
+    pub(super) fn unreadable() -> Settings<O> {
+        let reference = Reference { name: "unreadable".to_owned(), version: None };
+        Settings { reference, config: "{}".to_owned(), options: O::default() }
     }
 }
 
@@ -124,10 +146,13 @@ pub(super) fn invalid(message: String) -> KafkaError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::role::Partitioning;
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Option<Settings>, KafkaError> {
-        Settings::read(&pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect())
+        super::read::<Partitioning>(
+            &pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+        )
     }
 
     #[test]
@@ -135,7 +160,7 @@ mod tests {
         let settings = read(&[(PARTITIONER, "key-hash")]).unwrap().unwrap();
         assert_eq!(settings.reference, Reference { name: "key-hash".into(), version: None });
         assert_eq!(
-            (settings.config.as_str(), settings.mode, settings.on_error),
+            (settings.config.as_str(), settings.options.mode, settings.options.on_error),
             ("{}", Mode::Assign, OnError::Reject)
         );
         assert_eq!(read(&[]), Ok(None));

@@ -10,14 +10,20 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::attachment::Slot;
+use super::role::{Partitioning, Role};
 
-/// Slots by topic.
-#[derive(Default)]
-pub(super) struct Slots(RwLock<HashMap<Arc<str>, Arc<Slot>>>);
+/// Slots of one role, by topic.
+pub struct Slots<R: Role = Partitioning>(RwLock<HashMap<Arc<str>, Arc<Slot<R>>>>);
 
-impl Slots {
+impl<R: Role> Default for Slots<R> {
+    fn default() -> Slots<R> {
+        Slots(RwLock::default())
+    }
+}
+
+impl<R: Role> Slots<R> {
     /// The slot of a topic; a new one if there is none yet.
-    pub(super) fn of(&self, topic: &str) -> Arc<Slot> {
+    pub(super) fn of(&self, topic: &str) -> Arc<Slot<R>> {
         if let Some(slot) = self.existing(topic) {
             return slot;
         }
@@ -31,23 +37,23 @@ impl Slots {
     }
 
     /// The slot of a topic, if there is one.
-    pub(super) fn existing(&self, topic: &str) -> Option<Arc<Slot>> {
+    pub(super) fn existing(&self, topic: &str) -> Option<Arc<Slot<R>>> {
         self.0.read().get(topic).cloned()
     }
 
     /// Slots that something is attached to.
-    pub(super) fn attached(&self) -> Vec<Arc<Slot>> {
+    pub(super) fn attached(&self) -> Vec<Arc<Slot<R>>> {
         self.0.read().values().filter(|slot| slot.is_attached()).cloned().collect()
     }
 
     /// Slots that something is or was attached to.
-    pub(super) fn counted(&self) -> Vec<Arc<Slot>> {
+    pub(super) fn counted(&self) -> Vec<Arc<Slot<R>>> {
         self.0.read().values().filter(|slot| !slot.counts.is_empty()).cloned().collect()
     }
 
     /// Forgets slots that nobody holds and nothing is attached to.
     pub(super) fn prune(&self) {
-        let idle = |slot: &Arc<Slot>| Arc::strong_count(slot) == 1 && !slot.is_attached();
+        let idle = |slot: &Arc<Slot<R>>| Arc::strong_count(slot) == 1 && !slot.is_attached();
         if self.0.read().values().any(idle) {
             self.0.write().retain(|_, slot| !idle(slot));
         }
@@ -60,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_held_stays_and_another_goes() {
-        let slots = Slots::default();
+        let slots = Slots::<Partitioning>::default();
         let held = slots.of("held");
         slots.of("idle");
         slots.prune();

@@ -78,7 +78,7 @@ impl Plugins {
                 batch.summary = batch.summary.or(wish.summary);
                 attachment.apply_mode(wish, &batch.header, client)?
             }
-            Err(refusal) if attachment.settings.mode == Mode::Observe => {
+            Err(refusal) if attachment.settings.options.mode == Mode::Observe => {
                 tracing::debug!(topic = &*attachment.topic, %refusal, "a batch would have been refused");
                 None
             }
@@ -180,7 +180,7 @@ impl Attachment {
         batch: &ClientBatch,
         client: u32,
     ) -> Result<Wish, AppendError> {
-        match self.settings.on_error {
+        match self.settings.options.on_error {
             OnError::Reject => {
                 count(&self.counts.on_error_reject, 1);
                 Err(AppendError::new(code, format!("{} ({ON_ERROR}=reject)", reason())))
@@ -219,13 +219,13 @@ impl Attachment {
         let Wish { runs, rule, .. } = wish;
         let Some(runs) = runs else {
             // The rule is recorded where the batch must wait in the lane behind others of its producer.
-            let decided = self.settings.mode == Mode::Assign && rule != NO_RULE;
+            let decided = self.settings.options.mode == Mode::Assign && rule != NO_RULE;
             let stays = || Runs::all(header.record_count.unsigned_abs(), client as i32);
             return Ok(decided.then(|| Decision { destinations: stays(), rule }));
         };
         let elsewhere: u64 =
             runs.iter().filter(|&(_, partition)| partition as u32 != client).map(|(n, _)| u64::from(n)).sum();
-        match self.settings.mode {
+        match self.settings.options.mode {
             Mode::Assign => {
                 count(&self.counts.moved_records, elsewhere);
                 Ok(Some(Decision { destinations: runs, rule }))
@@ -274,14 +274,6 @@ impl Attachment {
         let records = u64::from(batch.header.record_count.unsigned_abs()).max(1);
         for (run, partition) in decision.destinations.iter() {
             self.loads.add(partition as u32, bytes * u64::from(run) / records);
-        }
-    }
-
-    /// The plugin's name and version.
-    pub fn plugin(&self) -> String {
-        match &self.version {
-            Some(version) => format!("{}@{}", version.name, version.version),
-            None => self.settings.reference.to_string(),
         }
     }
 }

@@ -92,8 +92,8 @@ impl Plugins {
             kind: running.map(|running| running.partitioner.kind()),
             fields: running.map(|running| field_names(running.partitioner.fields())).unwrap_or_default(),
             follows_latest: settings.is_some_and(|settings| settings.reference.version.is_none()),
-            mode: settings.map(|settings| settings.mode),
-            on_error: settings.map(|settings| settings.on_error),
+            mode: settings.map(|settings| settings.options.mode),
+            on_error: settings.map(|settings| settings.options.on_error),
             config: settings.and_then(|settings| serde_json::from_str(&settings.config).ok()),
             since_ms: attachment.map(|attachment| attachment.since_ms),
             trouble: slot.as_ref().and_then(|slot| slot.trouble()),
@@ -133,7 +133,7 @@ impl Plugins {
         };
         let attachment = self.slots.existing(topic).and_then(|slot| slot.attachment());
         let Some(attachment) = attachment else { return Ok(place) };
-        place.mode = Some(attachment.settings.mode);
+        place.mode = Some(attachment.settings.options.mode);
         place.plugin = Some(attachment.settings.reference.name.clone());
         place.version = attachment.version.as_ref().map(|version| version.version.to_string());
         place.digest = attachment.version.as_ref().map(|version| version.digest.clone());

@@ -3,7 +3,7 @@
 use super::row::{honoured, of_topic};
 use crate::config::key::Check::{Any, AtLeast, Between, OneOf};
 use crate::config::key::Key;
-use crate::config::key::Type::{Long, String};
+use crate::config::key::Type::{Boolean, Long, String};
 use crate::config::key::Update::{ClusterWide, ReadOnly};
 
 #[rustfmt::skip] // a table: one key a line
@@ -27,5 +27,10 @@ pub(super) static TOPIC_KEYS: &[Key] = &[
     of_topic(honoured("ottla.partitioner.config", String, Some("{}"), Any, ClusterWide, "That plugin's config, as JSON."), None),
     of_topic(honoured("ottla.partitioner.mode", String, Some("assign"), OneOf(&["assign", "enforce", "observe"]), ClusterWide, "Whether the plugin places records, refuses those that were placed otherwise, or is only counted."), None),
     of_topic(honoured("ottla.partitioner.on.error", String, Some("reject"), OneOf(&["reject", "builtin", "pass"]), ClusterWide, "What becomes of a batch on which the plugin fails: refuse it, place it by Kafka's own rule, or leave it where the client put it."), None),
+    of_topic(honoured("ottla.retention", String, Some(""), Any, ClusterWide, "The plugin that says what of this topic stays, as NAME@VERSION or NAME for its latest version. While one is attached, retention.ms and retention.bytes are told to it and delete nothing themselves."), None),
+    of_topic(honoured("ottla.retention.config", String, Some("{}"), Any, ClusterWide, "That plugin's config, as JSON."), None),
+    of_topic(honoured("ottla.retention.on.error", String, Some("keep"), OneOf(&["keep"]), ClusterWide, "What becomes of data on which the plugin fails: it stays."), None),
+    of_topic(honoured("ottla.retention.hold", Boolean, Some("false"), Any, ClusterWide, "A legal hold: nothing of the topic is removed, not by retention, compaction, a plugin, DeleteRecords or the topic's deletion."), None),
+    of_topic(honoured("ottla.tenant", String, Some(""), Any, ClusterWide, "The tenant to which the topic belongs, for plugins that look at all topics of one."), None),
     of_topic(honoured("ottla.lane.bytes", Long, Some("268435456"), AtLeast(1 << 20), ClusterWide, "Bytes that a partition's lane may hold before producers of records that move are told to wait."), Some("ottla.lane.bytes")),
 ];
