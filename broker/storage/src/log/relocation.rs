@@ -335,7 +335,7 @@ mod tests {
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         fs::create_dir(&to).unwrap();
         let mut log = open(&from, CLEAN);
-        log.begin_epoch(1).unwrap();
+        log.begin_epoch(1);
         append(&mut log, 100);
         let mut copy = LogCopy::new(to.clone());
         assert_eq!((log.copied_end(&copy), log.bytes_to_copy(&copy)), (0, log.size_bytes()));
