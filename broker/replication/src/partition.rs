@@ -4,6 +4,7 @@
 //! watermark.
 
 mod append;
+mod clean;
 mod forward;
 mod read;
 mod receipt;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use append::{Acks, Enqueued, Screened};
+pub use clean::{CleanLease, Cleanable};
 pub use read::{Isolation, ReadInfo};
 pub use relocation::{Relocation, RelocationStep};
 pub use upkeep::{LaneStatus, Upkeep};
@@ -89,6 +91,8 @@ pub struct Partition {
     offline: AtomicBool,
     /// One flush at a time: what comes meanwhile shares the next one.
     flushes: Mutex<()>,
+    /// Somebody holds the right to clean.
+    cleaning: AtomicBool,
 }
 
 /// What the lock guards.
@@ -171,6 +175,7 @@ impl Partition {
             flush_order: Mutex::new(()),
             offline: AtomicBool::new(false),
             flushes: Mutex::new(()),
+            cleaning: AtomicBool::new(false),
         });
         let has_lane = {
             let mut state = partition.state.lock();

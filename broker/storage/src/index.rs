@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     fn name(dir: &Path) -> SegmentName {
-        SegmentName { dir: dir.into(), base_offset: 100 }
+        SegmentName::new(dir.into(), 100)
     }
 
     fn entry(n: u32) -> OffsetEntry {

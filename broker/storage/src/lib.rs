@@ -6,11 +6,13 @@
 //! The map:
 //! - [`Log`]: a folder of segments; appending, reading, truncation, retention, flushes, recovery
 //! - `segment`, `index`, `walk`: one segment file, its two indexes, the walk over its batches
+//! - [`CleanTask`]: copies segments without what a [`Judge`] lets go; compaction
 //! - [`ProducerStates`], [`EpochCache`]: what is known of producers and of leader epochs, and their files
 //! - [`LogDir`]: a folder of `log.dirs`: who owns it, which partitions it holds, its checkpoints
 //! - `disk`, `files`, `checkpoint`, `names`: system calls, bounded open files, text files, names
 
 mod checkpoint;
+mod clean;
 mod config;
 mod disk;
 mod epochs;
@@ -25,6 +27,10 @@ mod segment;
 mod walk;
 mod wire;
 
+pub use clean::{
+    CleanError, CleanReport, CleanTask, Cleaned, Compactor, ERASED_RANGES_MAX, Indexer, Judge, JudgeError,
+    OffsetMap, OpenBatch, Pace, RecordVerdict, SegmentReport, Stopped, Unpaced,
+};
 pub use config::LogConfig;
 #[cfg(any(test, feature = "disk-hooks"))]
 pub use disk::hooks as disk_hooks;
@@ -32,8 +38,8 @@ pub use disk::{create_dirs, sync_dir};
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::StorageError;
 pub use log::{
-    AppendInfo, Assign, Batch, CopyStep, Cut, Deleted, DeletedFiles, FlushTask, Flushed, Log, LogCopy, Open,
-    Rebuilt, Recovery, RewriteTask, Rewritten, SegmentHeaders, SegmentInfo, Slice, TimestampedOffset,
+    AppendInfo, Assign, Batch, CompactionRound, CopyStep, Cut, Deleted, DeletedFiles, FlushTask, Flushed,
+    Log, LogCopy, Open, Rebuilt, Recovery, SegmentHeaders, SegmentInfo, Slice, TimestampedOffset,
 };
 pub use log_dir::{LogDir, Offsets, Owner, PartitionDir};
 pub use producers::{

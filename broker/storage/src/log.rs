@@ -4,6 +4,7 @@
 //! `log_end` is whole; what an append returned an error for is not visible.
 
 mod append;
+mod clean;
 mod durability;
 mod headers;
 mod open;
@@ -12,7 +13,7 @@ mod recovery;
 mod relocation;
 mod replay;
 mod retention;
-mod rewrite;
+mod swap;
 mod timestamps;
 mod trash;
 mod truncation;
@@ -27,13 +28,13 @@ use crate::producers::ProducerStates;
 use crate::segment::{Segment, TimestampOffset};
 
 pub use append::{AppendInfo, Assign, Batch};
+pub use clean::CompactionRound;
 pub use durability::{FlushTask, Flushed};
 pub use headers::SegmentHeaders;
 pub use open::{Cut, Open, Rebuilt, Recovery};
 pub use read::Slice;
 pub use relocation::{CopyStep, LogCopy};
 pub use retention::Deleted;
-pub use rewrite::{RewriteTask, Rewritten};
 pub use timestamps::TimestampedOffset;
 pub use trash::DeletedFiles;
 

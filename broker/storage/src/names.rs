@@ -16,8 +16,10 @@ pub(crate) const PRODUCERS: &str = "producers";
 pub(crate) const DELETED: &str = "deleted";
 /// Appended to the name of a file that is being written and will be renamed.
 pub(crate) const TEMPORARY: &str = "tmp";
-/// Appended to the names of segments that a cleaner had not finished.
+/// Appended to the names of a segment's copy that a cleaner is still writing.
 pub(crate) const CLEANED: &str = "cleaned";
+/// Appended to the names of a finished copy that takes the place of what it was made of.
+pub(crate) const SWAP: &str = "swap";
 
 pub(crate) const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
@@ -26,6 +28,9 @@ pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 /// then never leaves data without what describes it.
 pub(crate) const SEGMENT_SUFFIXES: [&str; 6] =
     [SNAPSHOT, PRODUCERS, TRANSACTION_INDEX, TIME_INDEX, OFFSET_INDEX, LOG];
+
+/// Those of them that hold or describe a segment's own batches. Saved states tell of everything before it, too.
+pub(crate) const DATA_SUFFIXES: [&str; 4] = [TRANSACTION_INDEX, TIME_INDEX, OFFSET_INDEX, LOG];
 
 /// `00000000000000001234.log` for 1234 and `log`.
 pub(crate) fn file_name(base_offset: i64, suffix: &str) -> String {
@@ -47,11 +52,26 @@ pub(crate) fn parse(name: &str) -> Option<(i64, &str)> {
 pub(crate) struct SegmentName {
     pub dir: Arc<Path>,
     pub base_offset: i64,
+    /// Appended to each name of a copy that is not yet the segment.
+    stage: Option<&'static str>,
 }
 
 impl SegmentName {
+    pub fn new(dir: Arc<Path>, base_offset: i64) -> SegmentName {
+        SegmentName { dir, base_offset, stage: None }
+    }
+
+    /// The same segment's files in another stage: [`CLEANED`] or [`SWAP`].
+    pub fn staged(&self, stage: &'static str) -> SegmentName {
+        SegmentName { stage: Some(stage), ..self.clone() }
+    }
+
     pub fn path(&self, suffix: &str) -> PathBuf {
-        self.dir.join(file_name(self.base_offset, suffix))
+        let name = file_name(self.base_offset, suffix);
+        self.dir.join(match self.stage {
+            None => name,
+            Some(stage) => format!("{name}.{stage}"),
+        })
     }
 }
 

@@ -70,16 +70,6 @@ impl Segment {
         Ok(Segment { offsets, times, name_unsynced: true, ..Segment::existing(name, 0, now_ms) })
     }
 
-    /// A segment whose file was replaced by one of `size` bytes: its indexes begin anew.
-    pub fn rewritten(name: SegmentName, size: u64, now_ms: i64) -> Result<Segment, StorageError> {
-        let path = name.path(names::LOG);
-        let failed = |error| StorageError::io("create the index of", &path, error);
-        let offsets = SparseIndex::create(name.clone()).map_err(failed)?;
-        let times = SparseIndex::create(name.clone()).map_err(failed)?;
-        let max_timestamp = OnceLock::from(TimestampOffset::NONE);
-        Ok(Segment { offsets, times, max_timestamp, ..Segment::existing(name, size, now_ms) })
-    }
-
     /// A segment whose file is there and has `size` bytes. Nothing is opened yet.
     pub fn existing(name: SegmentName, size: u64, now_ms: i64) -> Segment {
         Segment {
@@ -328,6 +318,11 @@ impl Segment {
         let offsets = self.offsets.file_to_sync().map(|file| (self.name.path(names::OFFSET_INDEX), file));
         let times = self.times.file_to_sync().map(|file| (self.name.path(names::TIME_INDEX), file));
         offsets.into_iter().chain(times).collect()
+    }
+
+    /// Bytes of the offset index and of the time index.
+    pub fn index_bytes(&self) -> (u64, u64) {
+        (u64::from(self.offsets.len()) * 8, u64::from(self.times.len()) * 12)
     }
 
     /// Ends the growth of the segment: the time index gets its last entry, and what waits is written.

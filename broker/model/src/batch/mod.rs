@@ -12,6 +12,7 @@ mod builder;
 mod checks;
 pub mod compression;
 mod crc;
+mod encode;
 mod fault;
 mod fingerprint;
 mod header;
@@ -27,6 +28,7 @@ pub use checks::{
 };
 pub use compression::{Limit, compress, decompress};
 pub use crc::{combine_crc, crc, replace_crc};
+pub use encode::{encode_record, encode_tombstone_body};
 pub use fault::BatchError;
 pub use fingerprint::fingerprint;
 pub use header::{HEADER_BYTES, Header, LENGTH_PREFIX_BYTES, MAGIC};

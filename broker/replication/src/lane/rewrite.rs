@@ -2,7 +2,7 @@
 //! entries, offsets kept, so that the others' traffic does not fill the lane. Like trimming it comes after a
 //! checkpoint that is committed, and it drops nothing unresolved. The copy is made without the partition's lock.
 
-use ottla_storage::{RewriteTask, Rewritten, StorageError};
+use ottla_storage::{CleanError, CleanTask, Cleaned, StorageError};
 
 use super::Lane;
 
@@ -27,14 +27,14 @@ struct Chosen {
 
 /// A segment's rewriting, to be run where blocking is fine.
 pub(crate) struct Rewrite {
-    task: RewriteTask,
+    task: CleanTask,
     keep: Vec<i64>,
 }
 
 impl Rewrite {
     /// Makes the copy.
-    pub fn run(&self) -> Result<Rewritten, StorageError> {
-        self.task.run(|header| self.keep.binary_search(&header.base_offset).is_ok())
+    pub fn run(&self) -> Result<Cleaned, CleanError> {
+        self.task.run_batches(|header| self.keep.binary_search(&header.base_offset).is_ok())
     }
 }
 
@@ -75,7 +75,10 @@ impl Lane {
         let Some(chosen) = self.sweep.chosen.take_if(|chosen| chosen.checkpoint_end <= watermark) else {
             return Ok(None);
         };
-        let task = self.log.prepare_rewrite(chosen.base)?;
-        Ok(task.map(|task| Rewrite { task, keep: chosen.keep }))
+        let Some(segment) = self.log.segments().find(|segment| segment.base_offset == chosen.base) else {
+            return Ok(None);
+        };
+        let task = self.log.prepare_clean(segment.base_offset, segment.end_offset)?;
+        Ok((!task.is_empty()).then_some(Rewrite { task, keep: chosen.keep }))
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use ottla_model::error::{ErrorCode, KafkaError};
-use ottla_storage::{Deleted, DeletedFiles, Rewritten, Slice, StorageError, sync_dir};
+use ottla_storage::{CleanError, Cleaned, Deleted, DeletedFiles, Slice, StorageError, sync_dir};
 
 use super::Partition;
 use crate::commit::CommitSender;
@@ -304,11 +304,14 @@ impl Partition {
     }
 
     /// Puts a rewritten segment in its place.
-    pub(crate) fn finish_lane_rewrite(&self, rewritten: Result<Rewritten, StorageError>) {
+    pub(crate) fn finish_lane_rewrite(&self, rewritten: Result<Cleaned, CleanError>) {
         let mut state = self.state.lock();
         let Some(lane) = &mut state.lane else { return };
         let now_ms = lane.last_append_ms;
-        match rewritten.and_then(|rewritten| lane.log.complete_rewrite(rewritten, now_ms)) {
+        let completed = rewritten
+            .and_then(|rewritten| Ok(lane.log.complete_clean(rewritten, now_ms)?))
+            .map(|report| report.bytes_before().saturating_sub(report.bytes_after()));
+        match completed {
             Ok(freed_bytes) => tracing::info!(
                 partition = %self.topic_partition, freed_bytes,
                 "a segment of the lane was rewritten without its resolved entries"

@@ -206,7 +206,7 @@ impl Log {
     }
 
     pub(super) fn roll_at(&mut self, base_offset: i64, now_ms: i64) -> Result<(), StorageError> {
-        let name = SegmentName { dir: self.dir.clone(), base_offset };
+        let name = SegmentName::new(self.dir.clone(), base_offset);
         let is_empty = self.active().size() == 0;
         if is_empty && self.active().base_offset() == base_offset {
             return Ok(());

@@ -86,6 +86,7 @@ impl Log {
             last_flush_ms: open.now_ms,
             roll_jitter_ms: 0,
         };
+        log.finish_swaps()?;
         let epochs_are_known = log.load_epochs(&mut recovery);
         log.load_segments(open.now_ms, &mut recovery)?;
         let last_epoch = log.recover(open, &mut recovery)?;
@@ -174,7 +175,7 @@ impl Log {
             disk::remove(&dir.join(names::file_name(*base, suffix)))?;
         }
         for (base_offset, size) in sizes {
-            let name = SegmentName { dir: dir.clone(), base_offset };
+            let name = SegmentName::new(dir.clone(), base_offset);
             let mut segment = Segment::existing(name, size, now_ms);
             for suffix in [names::OFFSET_INDEX, names::TIME_INDEX] {
                 if !indexes.contains(&(base_offset, suffix)) {
@@ -193,7 +194,7 @@ impl Log {
 
     /// Creates the files of a segment at `base_offset`.
     pub(super) fn new_segment(&self, base_offset: i64, now_ms: i64) -> Result<Segment, StorageError> {
-        Segment::create(SegmentName { dir: self.dir.clone(), base_offset }, now_ms)
+        Segment::create(SegmentName::new(self.dir.clone(), base_offset), now_ms)
     }
 
     /// Brings start, end and recovery point into order. A log that ends below its start begins anew there.

@@ -17,17 +17,36 @@ pub(super) struct Trash {
     waiting: VecDeque<(i64, PathBuf)>,
 }
 
+impl Trash {
+    pub fn extend(&mut self, files: Vec<(i64, PathBuf)>) {
+        self.waiting.extend(files);
+    }
+}
+
 impl Log {
     /// Takes the files of a segment out of the folder's sight. What cannot be renamed is logged: the next start finds
     /// it below the log's start and removes it.
     pub(super) fn throw_away(&mut self, segment: &Segment, now_ms: i64) {
-        for suffix in names::SEGMENT_SUFFIXES {
+        let renamed = self.throw_away_files(segment, &names::SEGMENT_SUFFIXES, now_ms);
+        self.trash.extend(renamed);
+        segment.close();
+    }
+
+    /// Renames some files of a segment for deletion, and yields when each may go.
+    pub(super) fn throw_away_files(
+        &self,
+        segment: &Segment,
+        suffixes: &[&str],
+        now_ms: i64,
+    ) -> Vec<(i64, PathBuf)> {
+        let mut thrown = Vec::with_capacity(suffixes.len());
+        for suffix in suffixes {
             let path = segment.name().path(suffix);
             let renamed = disk::with_suffix(&path, names::DELETED);
             match disk::rename(&path, &renamed) {
                 Ok(()) => {
                     let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
-                    self.trash.waiting.push_back((due_ms, renamed));
+                    thrown.push((due_ms, renamed));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -35,7 +54,7 @@ impl Log {
                 }
             }
         }
-        segment.close();
+        thrown
     }
 
     /// Takes what has waited long enough, to be removed without the log: freeing the blocks of a large segment takes

@@ -19,10 +19,10 @@ fn rewritten(dir: &Path, kept: i64) -> (Log, i64) {
     while log.segments().count() < 3 {
         append(&mut log, &batch(3, 500, 1, None), 1);
     }
-    let task = log.prepare_rewrite(0).unwrap().unwrap();
-    let copy = task.run(|header| header.base_offset == kept).unwrap();
-    log.complete_rewrite(copy, 1).unwrap();
     let second = log.segments().nth(1).unwrap().base_offset;
+    let task = log.prepare_clean(0, second).unwrap();
+    let copy = task.run_batches(|header| header.base_offset == kept).unwrap();
+    log.complete_clean(copy, 1).unwrap();
     (log, second)
 }
 
