@@ -6,6 +6,7 @@
 mod append;
 mod clean;
 mod forward;
+mod offline;
 mod read;
 mod receipt;
 mod relocation;
@@ -62,6 +63,11 @@ pub trait Surroundings: Destinations {
     /// partition, in a task of its own. Called once for each opened partition, possibly with its lock held: spawn,
     /// and return.
     fn start_forwarder(&self, partition: Arc<Partition>);
+
+    /// The disk under a partition failed, and it is offline; the error names a file on that disk. Whoever holds other partitions in the
+    /// same folder takes them offline too, and calls [`Partition::go_offline`] for each. Called once for a partition,
+    /// possibly with its lock held: take note, and return. Without other partitions there is nothing to do.
+    fn storage_failed(&self, _error: &StorageError) {}
 }
 
 /// What opening a partition found.
@@ -87,7 +93,7 @@ pub struct Partition {
     flush_wanted: AtomicBool,
     /// Held by a flush while it runs without the state's lock, and by who moves the folder.
     flush_order: Mutex<()>,
-    /// A sync of the log failed: it takes nothing until a restart.
+    /// The disk failed: nothing is taken, and nothing is answered but that, until the folder is opened anew.
     offline: AtomicBool,
     /// One flush at a time: what comes meanwhile shares the next one.
     flushes: Mutex<()>,
@@ -231,20 +237,25 @@ impl Partition {
 
     /// Whether the log takes batches. Takes no lock: lanes ask it before they take a batch for this partition.
     pub fn is_writable(&self) -> bool {
-        !self.offline.load(Ordering::Relaxed)
+        !self.is_offline()
     }
 
     /// Stops leading: whoever waits for an answer gets NOT_LEADER_OR_FOLLOWER, fetches are woken, and nothing is
     /// appended any more. The files stay.
     pub fn resign(&self) {
+        self.end(ErrorCode::NotLeaderOrFollower);
+    }
+
+    /// Ends all work, and answers whoever waits with `code`.
+    fn end(&self, code: ErrorCode) {
         let mut state = self.state.lock();
         state.closed = true;
-        state.commits.fail(ErrorCode::NotLeaderOrFollower);
+        state.commits.fail(code);
         let waiting: Vec<CommitSender> =
             state.lane.as_mut().map(|lane| lane.forwarder.ledger.take_waiters()).unwrap_or_default();
         drop(state);
         for sender in waiting {
-            let _ = sender.send(Err(ErrorCode::NotLeaderOrFollower));
+            let _ = sender.send(Err(code));
         }
         self.watchers.wake_all();
         // A permit is kept if the forwarder is not waiting just now.

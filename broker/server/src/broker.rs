@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ottla_model::clock::Clock;
+use ottla_model::ids::{BrokerId, TopicId};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -33,6 +34,11 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// This broker, if it leads the partition and the disk under it failed.
+    pub fn offline_replica(&self, topic: TopicId, partition: i32) -> Option<BrokerId> {
+        self.partitions.is_offline(topic, partition).then_some(self.config.node_id)
+    }
+
     /// Returns when the broker begins to end, so that whoever waits answers with what there is.
     pub async fn stopping(&self) {
         self.stop.cancelled().await;

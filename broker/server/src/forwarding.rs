@@ -9,21 +9,23 @@ use ottla_model::ids::TopicId;
 use ottla_replication::{
     Answering, Destinations, ForwardAnswer, ForwardRequest, Held, Partition, Surroundings, run_forwarder,
 };
+use ottla_storage::StorageError;
 
-use crate::partitions::Partitions;
+use crate::partitions::{Folders, Partitions};
 
 /// The partitions of this process.
 pub struct LocalDestinations {
     partitions: OnceLock<Weak<Partitions>>,
     clock: Arc<dyn Clock>,
     runtime: tokio::runtime::Handle,
+    folders: Arc<Folders>,
 }
 
 impl LocalDestinations {
     /// Must be called in a tokio runtime, in which the forwarders will run.
-    pub fn new(clock: Arc<dyn Clock>) -> Arc<LocalDestinations> {
+    pub fn new(clock: Arc<dyn Clock>, folders: Arc<Folders>) -> Arc<LocalDestinations> {
         let runtime = tokio::runtime::Handle::current();
-        Arc::new(LocalDestinations { partitions: OnceLock::new(), clock, runtime })
+        Arc::new(LocalDestinations { partitions: OnceLock::new(), clock, runtime, folders })
     }
 
     /// Says where partitions are found. Before it, none is.
@@ -64,5 +66,9 @@ impl Destinations for LocalDestinations {
 impl Surroundings for LocalDestinations {
     fn start_forwarder(&self, partition: Arc<Partition>) {
         self.runtime.spawn(run_forwarder(partition));
+    }
+
+    fn storage_failed(&self, error: &StorageError) {
+        self.folders.note_failure(error);
     }
 }

@@ -6,6 +6,7 @@
 mod folders;
 mod follow;
 mod moves;
+mod offline;
 mod upkeep;
 
 use std::collections::HashMap;
@@ -23,9 +24,10 @@ use crate::metadata::Metadata;
 use crate::plugins::Slot;
 
 use folders::Checkpoint;
-pub use folders::{Folders, FoldersError};
+pub use folders::{Folders, FoldersError, METADATA_FOLDER};
 pub use follow::Follower;
 pub use moves::{MoveView, Moves};
+pub use offline::follow_failures;
 pub use upkeep::Upkeep;
 
 /// How long a request for a topic that was just created waits for its logs.
@@ -57,12 +59,15 @@ impl Hosted {
 
 impl Topic {
     /// The partition of this index. Errors: UNKNOWN_TOPIC_OR_PARTITION for an index that the topic does not have,
-    /// KAFKA_STORAGE_ERROR where it could not be opened.
+    /// KAFKA_STORAGE_ERROR where it could not be opened, or its folder failed.
     pub fn partition(&self, index: i32) -> Result<&Arc<Partition>, ErrorCode> {
         let found = usize::try_from(index).ok().and_then(|index| self.partitions.get(index));
         let hosted =
             found.ok_or(ErrorCode::UnknownTopicOrPartition)?.as_ref().ok_or(ErrorCode::KafkaStorageError)?;
-        Ok(&hosted.partition)
+        match hosted.partition.is_offline() {
+            true => Err(ErrorCode::KafkaStorageError),
+            false => Ok(&hosted.partition),
+        }
     }
 
     /// Those that lie here.
@@ -134,6 +139,13 @@ impl Partitions {
         let map = self.map.load();
         let topic = map.by_id.get(&id).ok_or(ErrorCode::UnknownTopicId)?;
         topic.partition(partition).cloned()
+    }
+
+    /// Whether the metadata says that this broker leads a partition whose disk failed, or which could not be opened.
+    pub fn is_offline(&self, id: TopicId, partition: i32) -> bool {
+        let map = self.map.load();
+        let topic = map.by_id.get(&id);
+        topic.is_some_and(|topic| topic.partition(partition).err() == Some(ErrorCode::KafkaStorageError))
     }
 
     /// All topics, in no order.

@@ -22,9 +22,9 @@ use crate::config::{self, Config, HostPort};
 use crate::fetch::session::Sessions;
 use crate::forwarding::LocalDestinations;
 use crate::metadata::{Metadata, Options};
-use crate::metrics::{Metrics, register_partitions};
+use crate::metrics::{Metrics, register_folders, register_partitions};
 use crate::net::{Front, Gate, Serving, raise_open_files_limit};
-use crate::partitions::{Folders, Follower, Moves, Partitions, Upkeep};
+use crate::partitions::{Folders, Follower, METADATA_FOLDER, Moves, Partitions, Upkeep, follow_failures};
 use crate::plugins::{Plugins, PluginsConfig};
 use crate::quotas;
 
@@ -78,6 +78,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let partitions = Partitions::new(metadata.clone());
         register_partitions(&metrics, &partitions);
+        register_folders(&metrics, &folders);
         let cluster = LocalCluster::new(metadata.clone(), partitions.clone(), clock.clone());
         let plugins_config = PluginsConfig {
             data_dir: folders.first().to_path_buf(),
@@ -102,11 +103,15 @@ impl Server {
         cluster.set(&broker);
 
         let follower = open_partitions(&broker, &folders).await?;
+        if let Some(reason) = folders.failure(METADATA_FOLDER) {
+            let path = folders.first().display();
+            anyhow::bail!("log.dirs: {path}, which holds the cluster's metadata, failed: {reason}");
+        }
         plugins.restore().await;
 
         let upkeep = Upkeep {
             partitions: partitions.clone(),
-            folders,
+            folders: folders.clone(),
             clock,
             retention_interval: config.retention_check_interval,
             flush_interval: config.flush_check_interval,
@@ -123,7 +128,8 @@ impl Server {
             tokio::spawn(plugins.clone().follow(stop.clone())),
             tokio::spawn(quotas::follow(broker.clone(), gate.clone(), stop.clone())),
             tokio::spawn(serve_admin(admin_bound, &broker, stop.clone())),
-            tokio::spawn(watch_quorum(metadata, stop.clone())),
+            tokio::spawn(follow_failures(partitions, folders.clone(), stop.clone())),
+            tokio::spawn(watch_quorum(metadata, folders, stop.clone())),
         ];
         let serving = front.serve(Arc::new(broker.clone()), gate, config.queued_request_bytes_max);
         info!(?kafka, %admin, cluster_id = %broker.cluster_id, "serving");
@@ -223,7 +229,7 @@ fn compiler() -> Compiler {
 
 /// Opens every partition that the metadata has.
 async fn open_partitions(broker: &Arc<Broker>, folders: &Arc<Folders>) -> anyhow::Result<Follower> {
-    let surroundings = LocalDestinations::new(broker.clock.clone());
+    let surroundings = LocalDestinations::new(broker.clock.clone(), folders.clone());
     surroundings.set(&broker.partitions);
     let mut follower = Follower::new(broker.clone(), folders.clone(), surroundings);
     tokio::task::spawn_blocking(move || follower.start().map(|()| follower)).await?.context("log.dirs")
@@ -247,10 +253,11 @@ fn serve_admin(
 }
 
 /// A broker that cannot write its metadata must not go on as if it could.
-async fn watch_quorum(metadata: Arc<Metadata>, stop: CancellationToken) {
+async fn watch_quorum(metadata: Arc<Metadata>, folders: Arc<Folders>, stop: CancellationToken) {
     tokio::select! {
         reason = metadata.failed() => {
             tracing::error!(reason, "the metadata can no longer be written: the broker ends");
+            folders.fail(METADATA_FOLDER, reason);
             stop.cancel();
         }
         () = stop.cancelled() => {}

@@ -139,8 +139,8 @@ pub(crate) fn sync_file(file: &File) -> io::Result<()> {
 
 /// Makes created, renamed and removed names of a folder outlive a power loss.
 pub fn sync_dir(dir: &Path) -> Result<(), StorageError> {
-    hooks::around(&Change::SyncDir(dir), || File::open(dir)?.sync_all())
-        .map_err(|error| StorageError::io("sync", dir, error))
+    let folder = File::open(dir).map_err(|error| StorageError::io("open", dir, error))?;
+    hooks::around(&Change::SyncDir(dir), || folder.sync_all()).map_err(|error| StorageError::sync(dir, error))
 }
 
 /// The content of a file of at most `bytes_max` bytes; `None` if there is no such file.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// Why an operation on a log or on its folder failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// No space (or quota) is left. The operation was undone and may be tried again once there is space.
+    /// No space (or quota) is left, or the process may not make a file so large. The operation was undone and may be
+    /// tried again once there is space.
     #[error("no space left to {action} {}: {source}", path.display())]
     DiskFull { action: &'static str, path: PathBuf, source: io::Error },
     /// The process ran out of file descriptors. No data is affected; it may be tried again.
@@ -45,7 +46,7 @@ impl StorageError {
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>, source: io::Error) -> StorageError {
         let path = path.as_ref().to_path_buf();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 StorageError::DiskFull { action, path, source }
             }
             _ if is_out_of_descriptors(&source) => StorageError::TooManyOpenFiles { action, path, source },
@@ -53,14 +54,43 @@ impl StorageError {
         }
     }
 
+    /// Wraps a failed sync of data that was written already. Whatever its reason, a lack of space included, the kernel may
+    /// have dropped what it could not write: this is never one that may be tried again.
+    pub(crate) fn sync(path: impl AsRef<Path>, source: io::Error) -> StorageError {
+        StorageError::Io { action: "sync", path: path.as_ref().to_path_buf(), source }
+    }
+
     /// True if the same call may succeed later without a restart.
     pub fn is_retriable(&self) -> bool {
         matches!(self, StorageError::DiskFull { .. } | StorageError::TooManyOpenFiles { .. })
     }
 
+    /// The file or folder that the error is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            StorageError::DiskFull { path, .. }
+            | StorageError::TooManyOpenFiles { path, .. }
+            | StorageError::Io { path, .. }
+            | StorageError::Offline { path, .. }
+            | StorageError::Damaged { path, .. }
+            | StorageError::Locked { path }
+            | StorageError::Foreign { path, .. } => Some(path),
+            StorageError::OffsetOutOfRange { .. }
+            | StorageError::OutOfOrderOffset { .. }
+            | StorageError::BadBatch(_) => None,
+        }
+    }
+
     /// True if the folder should be taken offline: the device, not the request, is at fault.
     pub fn is_device_failure(&self) -> bool {
-        matches!(self, StorageError::Io { .. } | StorageError::Offline { .. })
+        match self {
+            // What a caller asked for was impossible whatever the device.
+            StorageError::Io { source, .. } => {
+                !matches!(source.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename)
+            }
+            StorageError::Offline { .. } => true,
+            _ => false,
+        }
     }
 }
 

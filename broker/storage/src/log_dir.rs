@@ -8,7 +8,9 @@ mod folders;
 mod futures;
 mod meta;
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -28,7 +30,7 @@ pub struct LogDir {
     path: PathBuf,
     owner: Owner,
     was_clean: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl LogDir {
@@ -48,7 +50,7 @@ impl LogDir {
         if was_clean {
             disk::sync_dir(&path)?;
         }
-        let dir = LogDir { path, owner, was_clean, _lock: lock };
+        let dir = LogDir { path, owner, was_clean, lock };
         dir.finish_deletions()?;
         Ok(dir)
     }
@@ -66,6 +68,22 @@ impl LogDir {
     /// True if the last process that had this folder closed every log in it.
     pub fn was_clean(&self) -> bool {
         self.was_clean
+    }
+
+    /// Looks whether the folder is still the one that was opened: files of a folder that was removed, or over which another
+    /// one was mounted, can be written for long before anything fails.
+    ///
+    /// # Errors
+    /// `Io` if it is not there or is another one.
+    pub fn check_in_place(&self) -> Result<(), StorageError> {
+        let path = self.path.join(LOCK);
+        let failed = |error| StorageError::io("find", &path, error);
+        let there = fs::metadata(&path).map_err(failed)?;
+        let held = self.lock.metadata().map_err(failed)?;
+        if (there.dev(), there.ino()) != (held.dev(), held.ino()) {
+            return Err(failed(io::Error::other("the folder was replaced by another one")));
+        }
+        Ok(())
     }
 
     /// Notes that every log of the folder has closed cleanly; the last thing to do with it. `broker_epoch` is what

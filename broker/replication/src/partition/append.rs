@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::{Partition, State};
 use crate::batch::{ClientBatch, Prepared, prepare};
 use crate::commit::Committed;
-use crate::error::{AppendError, storage_error};
+use crate::error::AppendError;
 use crate::failpoint;
 use crate::lane::decision::{Decision, NO_RULE, Runs};
 use crate::lane::ledger::AnswerWhen;
@@ -154,7 +154,7 @@ impl Partition {
         let mut same: Option<(i64, bool)> = None;
         loop {
             let mut state = self.state.lock();
-            state.ensure_leading()?;
+            self.ensure_serving(&state)?;
             match state.judge(batch, acks, same)? {
                 Judged::New => return Ok((state, None)),
                 Judged::Duplicate(enqueued) => return Ok((state, Some(enqueued))),
@@ -186,7 +186,7 @@ impl Partition {
         let info = state
             .log
             .append(&prepared.header, &slices, assign, now_ms)
-            .map_err(|error| AppendError::from(storage_error(&error)))?;
+            .map_err(|error| AppendError::from(self.failed(&error)))?;
         let readable_bytes = state.appended(info.bytes, now_ms);
         let end = info.last_offset + 1;
         let committed = match acks {
@@ -220,7 +220,7 @@ impl Partition {
         if began {
             let lane =
                 Lane::begin(state.log.dir(), &self.config.load(), &state.log, state.leader_epoch, now_ms)
-                    .map_err(|error| AppendError::from(storage_error(&error)))?;
+                    .map_err(|error| AppendError::from(self.failed(&error)))?;
             state.lane = Some(lane);
         }
         let leader_epoch = state.leader_epoch;
@@ -241,7 +241,7 @@ impl Partition {
         }
         let info = appended.map_err(|error| match error {
             LaneFull::Full(reason) => AppendError::new(ErrorCode::NotEnoughReplicas, reason),
-            LaneFull::Storage(error) => AppendError::from(storage_error(&error)),
+            LaneFull::Storage(error) => AppendError::from(self.failed(&error)),
         })?;
         failpoint::hit("after-lane-append");
         let readable_bytes = state.advance_watermark();

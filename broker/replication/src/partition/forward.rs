@@ -18,13 +18,16 @@ impl Partition {
     /// What this partition holds of the lane beside partition `ingress`; `None` if this broker does not lead it.
     pub fn held(&self, ingress: i32) -> Option<Held> {
         let mut state = self.state.lock();
-        (!state.closed).then(|| state.held(ingress))
+        (!state.closed && !self.is_offline()).then(|| state.held(ingress))
     }
 
     /// Appends a forwarded batch if it follows on what is held.
     pub fn forward(&self, request: &ForwardRequest, now_ms: i64) -> ForwardAnswer {
         if let Err(reason) = check(request) {
             return ForwardAnswer::Refused(reason.to_owned());
+        }
+        if let Err(error) = self.ensure_online() {
+            return ForwardAnswer::Refused(error.to_string());
         }
         let mut state = self.state.lock();
         if state.closed {
@@ -47,7 +50,10 @@ impl Partition {
         let assign = Assign::next(state.leader_epoch);
         let info = match state.log.append(&request.header, &slices, assign, now_ms) {
             Ok(info) => info,
-            Err(error) => return ForwardAnswer::Refused(error.to_string()),
+            Err(error) => {
+                self.note_failure(&error);
+                return ForwardAnswer::Refused(error.to_string());
+            }
         };
         state.received.appended(request.ingress, request.position, info.last_offset + 1);
         let readable_bytes = state.appended(info.bytes, now_ms);

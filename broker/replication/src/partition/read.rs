@@ -7,7 +7,6 @@ use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_storage::{ProducerEntry, Slice, TimestampedOffset};
 
 use super::Partition;
-use crate::error::storage_error;
 use crate::waiters::FetchWaiter;
 
 /// How far a reader may look.
@@ -51,14 +50,14 @@ impl Partition {
         // Before the lock: what is counted after it may have been read already, which wakes too early at worst.
         let mark = self.watchers.mark();
         let state = self.state.lock();
-        state.ensure_leading()?;
+        self.ensure_serving(&state)?;
         let high_watermark = state.high_watermark;
         let upto = match isolation {
             Isolation::ReadUncommitted | Isolation::ReadCommitted => high_watermark,
             Isolation::LogEnd => state.log.end_offset(),
         };
         let slice =
-            state.log.read(offset, max_bytes, upto, at_least_one).map_err(|error| storage_error(&error))?;
+            state.log.read(offset, max_bytes, upto, at_least_one).map_err(|error| self.failed(&error))?;
         Ok(ReadInfo {
             slice,
             high_watermark,
@@ -136,7 +135,8 @@ impl Partition {
     /// KAFKA_STORAGE_ERROR.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampedOffset>, KafkaError> {
         let state = self.state.lock();
-        let found = state.log.offset_for_timestamp(timestamp_ms).map_err(|error| storage_error(&error))?;
+        self.ensure_serving(&state)?;
+        let found = state.log.offset_for_timestamp(timestamp_ms).map_err(|error| self.failed(&error))?;
         Ok(found.filter(|found| found.offset < state.high_watermark))
     }
 
@@ -146,7 +146,8 @@ impl Partition {
     /// KAFKA_STORAGE_ERROR.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>, KafkaError> {
         let state = self.state.lock();
-        state.log.max_timestamp().map_err(|error| storage_error(&error))
+        self.ensure_serving(&state)?;
+        state.log.max_timestamp().map_err(|error| self.failed(&error))
     }
 
     /// The idempotent producers that are known here, of log and lane together, by id. Lanes are no producers.

@@ -9,7 +9,6 @@ use ottla_storage::StorageError;
 
 use super::Partition;
 use crate::bounds::{LOOKUP_BATCHES_MAX, PASS_BYTES_MAX};
-use crate::error::storage_error;
 use crate::lane::LANE_DIR;
 use crate::lane::entry::Entry;
 use crate::lane::position::{MarkedFields, Position, decode};
@@ -30,7 +29,7 @@ impl Partition {
             if offset < lane.log.start_offset() || offset >= lane.log.end_offset() {
                 return Ok(None);
             }
-            lane.log.read(offset, 1, lane.log.end_offset(), true).map_err(|error| storage_error(&error))?
+            lane.log.read(offset, 1, lane.log.end_offset(), true).map_err(|error| self.failed(&error))?
         };
         let mut bytes = Vec::new();
         slice.read_into(&mut bytes).map_err(|error| {
@@ -70,7 +69,7 @@ impl Partition {
     pub fn arrival(&self, ingress: i32, position: Position) -> Result<Arrival, KafkaError> {
         let bases: Vec<i64> = {
             let state = self.state.lock();
-            state.ensure_leading()?;
+            self.ensure_serving(&state)?;
             if !state.received.state(ingress).held.is_some_and(|held| covers(held, position)) {
                 return Ok(Arrival::UnderWay);
             }
@@ -79,7 +78,7 @@ impl Partition {
         let (mut found, mut looked_at) = (None, 0);
         for base in bases.into_iter().rev() {
             let headers =
-                self.state.lock().log.segment_headers(base).map_err(|error| storage_error(&error))?;
+                self.state.lock().log.segment_headers(base).map_err(|error| self.failed(&error))?;
             let Some(headers) = headers else { break };
             let mut begins_before = false;
             for header in headers.iter() {
@@ -118,7 +117,7 @@ impl Partition {
         let count = match self.records_within(receipt.lane_offset, end.offset, destination) {
             Ok(Some(count)) => count,
             Ok(None) | Err(StorageError::OffsetOutOfRange { .. }) => return Ok(None),
-            Err(error) => return Err(storage_error(&error)),
+            Err(error) => return Err(self.failed(&error)),
         };
         let offset = arrived.next_offset() - count;
         Ok((offset >= arrived.base_offset).then_some(offset))

@@ -8,7 +8,6 @@ use ottla_storage::{CleanError, Cleaned, Deleted, DeletedFiles, Slice, StorageEr
 
 use super::Partition;
 use crate::commit::CommitSender;
-use crate::error::storage_error;
 use crate::failpoint;
 use crate::lane::Lane;
 use crate::lane::forwarder::{BuiltPart, Effect, Forwarder, ForwarderStats};
@@ -51,7 +50,7 @@ impl Partition {
         if state.closed {
             return Ok(Upkeep::default());
         }
-        let deleted = state.log.delete_old_segments(now_ms, state.high_watermark);
+        let deleted = self.noted(state.log.delete_old_segments(now_ms, state.high_watermark));
         // Before a deletion comes a flush.
         self.watchers.readable(state.advance_watermark());
         let deleted = deleted?;
@@ -70,7 +69,7 @@ impl Partition {
         }
         let flush_due = state.flush_due(now_ms);
         drop(guard);
-        of_log.remove().and(of_lane.remove())?;
+        self.noted(of_log.remove().and(of_lane.remove()))?;
         let flush_wanted = self.flush_wanted.swap(false, Ordering::Relaxed) || flush_due;
         Ok(Upkeep { deleted, flush_wanted })
     }
@@ -82,7 +81,7 @@ impl Partition {
     /// OFFSET_OUT_OF_RANGE above the high watermark or below the start, POLICY_VIOLATION while the topic is on hold.
     pub fn delete_records_before(&self, offset: i64) -> Result<i64, KafkaError> {
         let mut state = self.state.lock();
-        state.ensure_leading()?;
+        self.ensure_serving(&state)?;
         if self.config.load().hold {
             return Err(KafkaError::new(
                 ErrorCode::PolicyViolation,
@@ -96,7 +95,7 @@ impl Partition {
                 format!("records can be deleted up to the high watermark {}", state.high_watermark),
             ));
         }
-        state.log.advance_start(target).map_err(|error| storage_error(&error))
+        state.log.advance_start(target).map_err(|error| self.failed(&error))
     }
 
     /// Whether a flush is due, by `flush.messages`, `flush.ms` or what a segment's end asked for.
@@ -135,30 +134,29 @@ impl Partition {
     }
 
     fn flush_log(&self, now_ms: i64) -> Result<(), StorageError> {
+        self.ensure_online()?;
         let _order = self.flush_order.lock();
-        let task = self.state.lock().log.prepare_flush()?;
-        let result = task.run();
+        let task = self.noted(self.state.lock().log.prepare_flush())?;
+        let result = self.noted(task.run());
         let mut state = self.state.lock();
         match result {
             Ok(flushed) => {
                 state.log.complete_flush(flushed, now_ms);
                 self.watchers.readable(state.advance_watermark());
             }
-            Err(ref error) => {
-                state.log.flush_failed(error);
-                self.offline.store(true, Ordering::Relaxed);
-            }
+            Err(ref error) => state.log.flush_failed(error),
         }
         result.map(drop)
     }
 
     /// A lane of a topic that asks for no flushes is left to the page cache: what is in it goes soon.
     fn flush_lane(&self, now_ms: i64) -> Result<(), StorageError> {
+        self.ensure_online()?;
         let _order = self.flush_order.lock();
         let mut state = self.state.lock();
         let is_wanted = |lane: &Lane| lane.log.config().flushes() && lane.log.unflushed() > 0;
         let Some(lane) = state.lane.as_mut().filter(|lane| is_wanted(lane)) else { return Ok(()) };
-        let task = lane.log.prepare_flush()?;
+        let task = self.noted(lane.log.prepare_flush())?;
         let name_unsynced = lane.name_unsynced.then(|| state.log.dir().to_path_buf());
         drop(state);
         let result = task.run().and_then(|flushed| {
@@ -167,6 +165,7 @@ impl Partition {
             }
             Ok(flushed)
         });
+        let result = self.noted(result);
         let mut state = self.state.lock();
         if let Some(lane) = &mut state.lane {
             match &result {
@@ -210,7 +209,8 @@ impl Partition {
     /// # Errors
     /// Those of the disk; what was saved before stays.
     pub fn save_producers(&self) -> Result<(), StorageError> {
-        self.state.lock().log.save_producers()
+        self.ensure_online()?;
+        self.noted(self.state.lock().log.save_producers())
     }
 
     /// Resigns and flushes everything, so that the next start need not recover. Blocks for as long as the disk
@@ -220,11 +220,12 @@ impl Partition {
     /// Those of the disk: the stop must not be noted as clean then.
     pub fn close(&self, now_ms: i64) -> Result<(), StorageError> {
         self.resign();
+        self.ensure_online()?;
         let mut state = self.state.lock();
         if let Some(lane) = &mut state.lane {
-            lane.log.close_clean(now_ms)?;
+            self.noted(lane.log.close_clean(now_ms))?;
         }
-        state.log.close_clean(now_ms)
+        self.noted(state.log.close_clean(now_ms))
     }
 
     /// How the lane stands; `None` if there is none.
@@ -274,7 +275,7 @@ impl Partition {
     pub(crate) fn read_lane(&self, from: i64, to: i64, max_bytes: usize) -> Result<Slice, StorageError> {
         let state = self.state.lock();
         match &state.lane {
-            Some(lane) => lane.log.read(from, max_bytes, to, true),
+            Some(lane) => self.noted(lane.log.read(from, max_bytes, to, true)),
             None => Ok(Slice::empty(from)),
         }
     }
@@ -297,7 +298,7 @@ impl Partition {
         });
         drop(guard);
         self.after_append(readable_bytes, false, flush, now_ms);
-        result.unwrap_or_else(|error| {
+        self.noted(result).unwrap_or_else(|error| {
             tracing::warn!(partition = %self.topic_partition, %error, "a segment of the lane cannot be rewritten");
             None
         })
@@ -330,7 +331,7 @@ impl Partition {
         let Some(lane) = state.lane.as_mut().filter(|_| !closed) else { return };
         // Times in a lane are the broker's; the newest entry's is young enough for expiry and trash.
         let now_ms = lane.last_append_ms;
-        let result = lane.trim(leader_epoch, watermark, now_ms);
+        let result = self.noted(lane.trim(leader_epoch, watermark, now_ms));
         match result {
             Ok(true) => {
                 let readable_bytes = state.advance_watermark();

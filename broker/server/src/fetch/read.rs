@@ -146,6 +146,7 @@ impl<'a> Reader<'a> {
         let mut records = Vec::with_capacity(slice.len);
         slice.read_into(&mut records).map_err(|error| {
             tracing::error!(%error, partition = %partition.topic_partition(), "a segment cannot be read");
+            partition.read_failed(error);
             ErrorCode::KafkaStorageError
         })?;
         self.known_compressions(Bytes::from(records))

@@ -53,6 +53,9 @@ pub async fn handle(
             DescribeLogDirsTopic::default().with_name(topic_name(&name)).with_partitions(partitions)
         });
         let result = DescribeLogDirsResult::default().with_log_dir(text(folders.name(folder)));
+        if folders.is_offline(folder) {
+            return result.with_error_code(ErrorCode::KafkaStorageError.code());
+        }
         match folders.volume(folder) {
             Ok((total, usable)) => result
                 .with_topics(topics.collect())

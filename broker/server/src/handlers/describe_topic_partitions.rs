@@ -33,7 +33,7 @@ pub async fn handle(
     if is_cursor_lost(&request) {
         return refused(&request);
     }
-    page(&image, &context.listener, &request, limit)
+    page(broker, &image, &context.listener, &request, limit)
 }
 
 /// A cursor names a partition of a topic that is asked for.
@@ -56,6 +56,7 @@ fn refused(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsR
 }
 
 fn page(
+    broker: &Broker,
     image: &Image,
     listener: &str,
     request: &DescribeTopicPartitionsRequest,
@@ -65,7 +66,7 @@ fn page(
         Some(cursor) => (cursor.topic_name.to_string(), usize::try_from(cursor.partition_index).unwrap_or(0)),
         None => (String::new(), 0),
     };
-    let mut page = Page { image, listener, room: limit, topics: Vec::new() };
+    let mut page = Page { broker, image, listener, room: limit, topics: Vec::new() };
     let skipped = |name: &str| if name == first_topic { first_partition } else { 0 };
     let mut next = None;
     if request.topics.is_empty() {
@@ -91,6 +92,7 @@ fn page(
 }
 
 struct Page<'a> {
+    broker: &'a Broker,
     image: &'a Image,
     listener: &'a str,
     /// Partitions that still fit.
@@ -107,7 +109,8 @@ impl Page<'_> {
             let partitions = (0..).zip(&topic.partitions).skip(first).take(taken);
             let partitions = partitions.map(|(index, partition)| {
                 let error = ErrorCode::ListenerNotFound;
-                let view = PartitionView::new(self.image, self.listener, partition, error);
+                let offline = self.broker.offline_replica(topic.id, index);
+                let view = PartitionView::new(self.image, self.listener, partition, error, offline);
                 DescribeTopicPartitionsResponsePartition::default()
                     .with_error_code(view.error.code())
                     .with_partition_index(index)

@@ -45,7 +45,8 @@ pub async fn handle(
     if let Asked::Some(topics) = &asked {
         create_missing(broker, &image, context, &request, topics).await;
     }
-    let view = View { image: &image, context, with_operations: request.include_topic_authorized_operations };
+    let with_operations = request.include_topic_authorized_operations;
+    let view = View { image: &image, broker, context, with_operations };
     let topics = match &asked {
         Asked::All => image.topics().map(|topic| view.topic(topic)).collect(),
         Asked::Some(topics) => {
@@ -152,6 +153,7 @@ async fn create_missing(
 
 struct View<'a> {
     image: &'a Image,
+    broker: &'a Broker,
     context: &'a RequestContext,
     with_operations: bool,
 }
@@ -212,7 +214,9 @@ impl View<'_> {
             false => ErrorCode::LeaderNotAvailable,
         };
         let partitions = (0..).zip(&topic.partitions).map(|(index, partition)| {
-            let view = PartitionView::new(self.image, &self.context.listener, partition, listener_error);
+            let offline = self.broker.offline_replica(topic.id, index);
+            let listener = &self.context.listener;
+            let view = PartitionView::new(self.image, listener, partition, listener_error, offline);
             MetadataResponsePartition::default()
                 .with_error_code(view.error.code())
                 .with_partition_index(index)

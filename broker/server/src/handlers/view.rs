@@ -37,18 +37,20 @@ pub struct PartitionView {
 }
 
 impl PartitionView {
-    /// `listener_error` is what a leader without the client's listener is reported as.
+    /// `listener_error` is what a leader without the client's listener is reported as. `offline` names the broker whose
+    /// disk failed under the partition.
     pub fn new(
         image: &Image,
         listener: &str,
         partition: &PartitionState,
         listener_error: ErrorCode,
+        offline: Option<i32>,
     ) -> PartitionView {
         let reachable = |id: i32| {
             let broker = image.broker(id)?;
             broker.endpoints.iter().find(|endpoint| endpoint.listener == listener)
         };
-        let (error, leader) = if partition.leader == NO_LEADER {
+        let (error, leader) = if partition.leader == NO_LEADER || offline == Some(partition.leader) {
             (ErrorCode::LeaderNotAvailable, NO_LEADER)
         } else if reachable(partition.leader).is_none() {
             (listener_error, NO_LEADER)
@@ -57,7 +59,7 @@ impl PartitionView {
         };
         let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect();
         let offline: Vec<i32> =
-            partition.replicas.iter().copied().filter(|id| image.broker(*id).is_none()).collect();
+            partition.replicas.iter().copied().filter(|id| image.broker(*id).is_none() || offline == Some(*id)).collect();
         PartitionView {
             error,
             leader: BrokerId(leader),

@@ -7,6 +7,7 @@
 
 mod answers;
 mod counters;
+mod folders;
 mod partitions;
 mod process;
 mod requests;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 pub use counters::{Connections, Counter, Gauge, Records};
+pub use folders::register_folders;
 pub use partitions::register_partitions;
 pub use requests::{ApiTotals, Requests};
 pub use sample::{Sample, Type};

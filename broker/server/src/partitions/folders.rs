@@ -1,8 +1,11 @@
-//! The folders of `log.dirs` as one place: where a partition lies or is to be created, and the checkpoints that say
-//! how far each log was durable. The follower of the metadata stands before it, `storage::LogDir` behind it.
+//! The folders of `log.dirs` as one place: where a partition lies or is to be created, the checkpoints that say how far
+//! each log was durable, and which folders have failed. The follower of the metadata stands before it,
+//! `storage::LogDir` behind it. Invariant: a folder that failed is not written any more until the broker's next start.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla_model::ids::{TopicId, TopicPartition};
@@ -10,6 +13,10 @@ use ottla_replication::Partition;
 use ottla_storage::{LogDir, Offsets, PartitionDir, StorageError};
 use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
+use tokio::sync::watch;
+
+/// The folder that holds the cluster's metadata: the first one, as in Kafka where `metadata.log.dir` is not set.
+pub const METADATA_FOLDER: usize = 0;
 
 /// Why the folders cannot be used.
 #[derive(Debug, Error)]
@@ -33,40 +40,58 @@ pub struct Home {
 }
 
 struct Folder {
-    dir: LogDir,
+    path: PathBuf,
     /// As `log.dirs` names it, made absolute.
     name: String,
+    /// `None` if it could not be opened.
+    dir: Option<LogDir>,
+    /// Why it is offline.
+    failure: OnceLock<String>,
     recovery_points: Offsets,
     log_starts: Offsets,
     partitions: AtomicUsize,
 }
 
-/// All folders, opened and locked.
+/// All folders, by their place in `log.dirs`; those that are in order are opened and locked.
 pub struct Folders {
     folders: Vec<Folder>,
     cluster_id: String,
     /// Held while the checkpoints of a folder are gathered and written, and while a partition changes its folder.
     checkpoints: Mutex<()>,
+    /// How many have failed.
+    failed: watch::Sender<usize>,
 }
 
 impl Folders {
-    /// Opens every folder for this node. They must belong to one cluster.
+    /// Opens every folder for this node. They must belong to one cluster. One that its disk does not let be opened is
+    /// skipped, which is said, unless it is the one of the cluster's metadata.
     ///
     /// # Errors
-    /// A folder that another process holds, or that belongs to another node or cluster; those of the disk.
+    /// A folder that another process holds, or that belongs to another node or cluster; those of the disk of the
+    /// first one.
     pub fn open(paths: &[PathBuf], node_id: i32) -> Result<Folders, FoldersError> {
         let mut folders: Vec<Folder> = Vec::with_capacity(paths.len());
         let mut cluster_id: Option<String> = None;
         for path in paths {
-            let dir = LogDir::open(path, node_id, cluster_id.as_deref())?;
-            cluster_id.get_or_insert_with(|| dir.owner().cluster_id.clone());
-            let recovery_points = dir.recovery_points().unwrap_or_else(|error| unreadable(path, &error));
-            let log_starts = dir.log_starts().unwrap_or_else(|error| unreadable(path, &error));
-            let name = std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
-            folders.push(Folder { dir, name, recovery_points, log_starts, partitions: AtomicUsize::new(0) });
+            let folder = match LogDir::open(path, node_id, cluster_id.as_deref()) {
+                Ok(dir) => {
+                    cluster_id.get_or_insert_with(|| dir.owner().cluster_id.clone());
+                    Folder::opened(path, dir)
+                }
+                Err(error) if error.is_device_failure() && folders.len() != METADATA_FOLDER => {
+                    tracing::error!(
+                        folder = %path.display(), %error,
+                        "a folder of log.dirs cannot be opened: the broker starts without the partitions in it"
+                    );
+                    Folder::skipped(path, error.to_string())
+                }
+                Err(error) => return Err(error.into()),
+            };
+            folders.push(folder);
         }
         let cluster_id = cluster_id.ok_or(FoldersError::None)?;
-        Ok(Folders { folders, cluster_id, checkpoints: Mutex::new(()) })
+        let failed = folders.iter().filter(|folder| folder.failure.get().is_some()).count();
+        Ok(Folders { folders, cluster_id, checkpoints: Mutex::new(()), failed: watch::Sender::new(failed) })
     }
 
     /// The cluster's id, from `meta.properties`.
@@ -74,22 +99,76 @@ impl Folders {
         &self.cluster_id
     }
 
-    /// The folder that holds the cluster's metadata: the first one.
+    /// The folder that holds the cluster's metadata.
     pub fn first(&self) -> &Path {
-        self.folders[0].dir.path()
+        self.path(METADATA_FOLDER)
     }
 
-    /// Every partition folder that is there, by partition.
+    /// A folder's path.
+    pub fn path(&self, folder: usize) -> &Path {
+        &self.folders[folder].path
+    }
+
+    /// Why a folder is offline; `None` while it is in order.
+    pub fn failure(&self, folder: usize) -> Option<&str> {
+        self.folders[folder].failure.get().map(String::as_str)
+    }
+
+    /// Whether a folder has failed.
+    pub fn is_offline(&self, folder: usize) -> bool {
+        self.failure(folder).is_some()
+    }
+
+    /// Word of each folder that fails: how many have.
+    pub fn failures(&self) -> watch::Receiver<usize> {
+        self.failed.subscribe()
+    }
+
+    /// Takes a folder offline. Only the first reason counts. Does not block; whoever listens to
+    /// [`Folders::failures`] takes its partitions offline.
+    pub fn fail(&self, folder: usize, reason: impl Display) {
+        let Folder { path, failure, .. } = &self.folders[folder];
+        if failure.set(reason.to_string()).is_ok() {
+            tracing::error!(
+                folder = %path.display(), %reason,
+                "a folder of log.dirs failed and is offline: mend it and start the broker again"
+            );
+            self.failed.send_modify(|failed| *failed += 1);
+        }
+    }
+
+    /// Takes the folder offline whose device failed; the error names a file in it. Other errors change nothing.
+    pub fn note_failure(&self, error: &StorageError) {
+        let Some(path) = error.path().filter(|_| error.is_device_failure()) else { return };
+        if let Some(folder) = self.folders.iter().position(|folder| path.starts_with(&folder.path)) {
+            self.fail(folder, error);
+        }
+    }
+
+    /// Looks whether each folder is still where it was opened, and takes those offline that are not. Blocks.
+    pub fn check_in_place(&self) {
+        for folder in 0..self.len() {
+            // A lack of descriptors says nothing of the folder.
+            let _ = self.with(folder, LogDir::check_in_place);
+        }
+    }
+
+    /// Every partition folder that is there, by partition. A folder that cannot be listed is offline from now on.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Those of the disk that are not the device's.
     pub fn existing(&self) -> Result<HashMap<TopicPartition, (usize, PartitionDir)>, StorageError> {
         let mut existing = HashMap::new();
-        for (index, folder) in self.folders.iter().enumerate() {
-            for found in folder.dir.partitions()? {
+        for folder in 0..self.len() {
+            let partitions = match self.with(folder, LogDir::partitions) {
+                Ok(partitions) => partitions,
+                Err(_) if self.is_offline(folder) => continue,
+                Err(error) => return Err(error),
+            };
+            for found in partitions {
                 let found = match existing.remove(&found.partition) {
-                    Some(known) => self.newer(known, (index, found))?,
-                    None => (index, found),
+                    Some(known) => self.newer(known, (folder, found))?,
+                    None => (folder, found),
                 };
                 existing.insert(found.1.partition.clone(), found);
             }
@@ -113,14 +192,13 @@ impl Folders {
             partition = %kept.1.partition, kept = %kept.1.path.display(), removed = %gone.1.path.display(),
             "two replicas of a partition lie here since a move was cut short"
         );
-        let dir = &self.folders[gone.0].dir;
-        dir.remove_folder(&dir.mark_deleted(&gone.1.partition)?)?;
+        self.with(gone.0, |dir| dir.remove_folder(&dir.mark_deleted(&gone.1.partition)?))?;
         Ok(kept)
     }
 
     /// The folder of this name, as `log.dirs` or the file system has it.
     pub fn find(&self, name: &str) -> Option<usize> {
-        let is_named = |folder: &Folder| folder.name == name || folder.dir.path() == Path::new(name);
+        let is_named = |folder: &Folder| folder.name == name || folder.path == Path::new(name);
         self.folders.iter().position(is_named)
     }
 
@@ -134,7 +212,7 @@ impl Folders {
     /// # Errors
     /// Those of the file system.
     pub fn volume(&self, folder: usize) -> std::io::Result<(u64, u64)> {
-        let stat = rustix::fs::statvfs(self.folders[folder].dir.path())?;
+        let stat = rustix::fs::statvfs(self.path(folder))?;
         Ok((stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize)))
     }
 
@@ -153,7 +231,7 @@ impl Folders {
         partition: &TopicPartition,
         topic_id: TopicId,
     ) -> Result<PathBuf, StorageError> {
-        self.folders[folder].dir.create_future(partition, topic_id)
+        self.with(folder, |dir| dir.create_future(partition, topic_id))
     }
 
     /// Removes a copy that is not wanted any more.
@@ -161,7 +239,7 @@ impl Folders {
     /// # Errors
     /// Those of the disk.
     pub fn remove_future(&self, folder: usize, path: &Path) -> Result<(), StorageError> {
-        self.folders[folder].dir.remove_future(path)
+        self.with(folder, |dir| dir.remove_future(path))
     }
 
     /// The copies that an earlier run had not finished, by partition and folder. They are removed.
@@ -170,10 +248,10 @@ impl Folders {
     /// Those of the disk.
     pub fn take_futures(&self) -> Result<Vec<(TopicPartition, usize)>, StorageError> {
         let mut taken = Vec::new();
-        for (index, folder) in self.folders.iter().enumerate() {
-            for (partition, path) in folder.dir.futures()? {
-                folder.dir.remove_future(&path)?;
-                taken.push((partition, index));
+        for folder in (0..self.len()).filter(|&folder| !self.is_offline(folder)) {
+            for (partition, path) in self.with(folder, LogDir::futures)? {
+                self.with(folder, |dir| dir.remove_future(&path))?;
+                taken.push((partition, folder));
             }
         }
         Ok(taken)
@@ -191,15 +269,14 @@ impl Folders {
         to: usize,
         future: &Path,
     ) -> Result<(PathBuf, PathBuf), StorageError> {
-        let (source, target) = (&self.folders[from], &self.folders[to]);
-        let path = target.dir.promote_future(future, partition)?;
-        match source.dir.retire(partition) {
+        let path = self.with(to, |dir| dir.promote_future(future, partition))?;
+        match self.with(from, |dir| dir.retire(partition)) {
             Ok(retired) => {
-                source.partitions.fetch_sub(1, Ordering::Relaxed);
-                target.partitions.fetch_add(1, Ordering::Relaxed);
+                self.folders[from].partitions.fetch_sub(1, Ordering::Relaxed);
+                self.folders[to].partitions.fetch_add(1, Ordering::Relaxed);
                 Ok((path, retired))
             }
-            Err(error) => target.dir.demote(future, partition).and(Err(error)),
+            Err(error) => self.with(to, |dir| dir.demote(future, partition)).and(Err(error)),
         }
     }
 
@@ -209,16 +286,28 @@ impl Folders {
         self.home(folder, &found.partition, found.path.clone())
     }
 
-    /// A new home, in the folder with the fewest partitions.
+    /// A new home, in the folder with the fewest partitions of those that are in order and have room.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Those of the disk, of the last folder that was tried.
     pub fn create(&self, partition: &TopicPartition, topic_id: TopicId) -> Result<Home, StorageError> {
-        let count = |folder: &Folder| folder.partitions.load(Ordering::Relaxed);
-        let least = (0..self.folders.len()).min_by_key(|&index| count(&self.folders[index])).unwrap_or(0);
-        let created = self.folders[least].dir.create_partition(partition, topic_id)?;
-        self.folders[least].partitions.fetch_add(1, Ordering::Relaxed);
-        Ok(Home { recovery_point: 0, log_start: 0, ..self.home(least, partition, created.path) })
+        let mut order: Vec<usize> = (0..self.len()).filter(|&folder| !self.is_offline(folder)).collect();
+        order.sort_by_key(|&folder| self.folders[folder].partitions.load(Ordering::Relaxed));
+        let mut refused = None;
+        for folder in order {
+            match self.with(folder, |dir| dir.create_partition(partition, topic_id)) {
+                Ok(created) => {
+                    self.folders[folder].partitions.fetch_add(1, Ordering::Relaxed);
+                    let home = self.home(folder, partition, created.path);
+                    return Ok(Home { recovery_point: 0, log_start: 0, ..home });
+                }
+                Err(error) => {
+                    tracing::warn!(%partition, %error, "a folder of log.dirs does not take a new partition");
+                    refused = Some(error);
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| self.offline(METADATA_FOLDER)))
     }
 
     /// Takes a partition out of sight. Returns what [`Folders::remove`] takes once its files may go.
@@ -226,7 +315,7 @@ impl Folders {
     /// # Errors
     /// Those of the disk.
     pub fn mark_deleted(&self, folder: usize, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
-        let path = self.folders[folder].dir.mark_deleted(partition)?;
+        let path = self.with(folder, |dir| dir.mark_deleted(partition))?;
         self.folders[folder].partitions.fetch_sub(1, Ordering::Relaxed);
         Ok(path)
     }
@@ -236,7 +325,7 @@ impl Folders {
     /// # Errors
     /// Those of the disk.
     pub fn mark_stray(&self, folder: usize, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
-        self.folders[folder].dir.mark_stray(partition)
+        self.with(folder, |dir| dir.mark_stray(partition))
     }
 
     /// Removes a folder that was marked.
@@ -244,7 +333,7 @@ impl Folders {
     /// # Errors
     /// Those of the disk.
     pub fn remove(&self, folder: usize, path: &Path) -> Result<(), StorageError> {
-        self.folders[folder].dir.remove_folder(path)
+        self.with(folder, |dir| dir.remove_folder(path))
     }
 
     /// Writes the checkpoints of one folder.
@@ -252,18 +341,19 @@ impl Folders {
     /// # Errors
     /// Those of the disk.
     pub fn checkpoint(&self, folder: usize, offsets: &Checkpoint) -> Result<(), StorageError> {
-        let dir = &self.folders[folder].dir;
-        dir.write_recovery_points(&offsets.recovery_points)?;
-        dir.write_log_starts(&offsets.log_starts)?;
-        dir.write_high_watermarks(&offsets.high_watermarks)
+        self.with(folder, |dir| {
+            dir.write_recovery_points(&offsets.recovery_points)?;
+            dir.write_log_starts(&offsets.log_starts)?;
+            dir.write_high_watermarks(&offsets.high_watermarks)
+        })
     }
 
     /// Notes that every log of a folder closed cleanly.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Those of the disk; `Offline` for a folder that failed.
     pub fn mark_clean(&self, folder: usize) -> Result<(), StorageError> {
-        self.folders[folder].dir.mark_clean(-1)
+        self.with(folder, |dir| dir.mark_clean(-1))
     }
 
     /// How many folders there are.
@@ -276,16 +366,70 @@ impl Folders {
         self.folders.is_empty()
     }
 
+    /// Works on a folder that is in order. A failure of its device takes it offline.
+    fn with<T>(
+        &self,
+        folder: usize,
+        work: impl FnOnce(&LogDir) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let dir = match &self.folders[folder].dir {
+            Some(dir) if !self.is_offline(folder) => dir,
+            _ => return Err(self.offline(folder)),
+        };
+        work(dir).inspect_err(|error| {
+            if error.is_device_failure() {
+                self.fail(folder, error);
+            }
+        })
+    }
+
+    fn offline(&self, folder: usize) -> StorageError {
+        let Folder { path, failure, .. } = &self.folders[folder];
+        let reason = failure.get().map_or("it cannot be used", String::as_str);
+        StorageError::Offline { path: path.clone(), reason: reason.to_owned() }
+    }
+
     fn home(&self, folder: usize, partition: &TopicPartition, path: PathBuf) -> Home {
         let held = &self.folders[folder];
         Home {
             folder,
             path,
-            clean: held.dir.was_clean(),
+            clean: held.dir.as_ref().is_some_and(LogDir::was_clean),
             recovery_point: held.recovery_points.get(partition).copied().unwrap_or(0),
             log_start: held.log_starts.get(partition).copied().unwrap_or(0),
         }
     }
+}
+
+impl Folder {
+    fn opened(given: &Path, dir: LogDir) -> Folder {
+        let path = dir.path().to_path_buf();
+        Folder {
+            recovery_points: dir.recovery_points().unwrap_or_else(|error| unreadable(&path, &error)),
+            log_starts: dir.log_starts().unwrap_or_else(|error| unreadable(&path, &error)),
+            path,
+            name: absolute(given),
+            dir: Some(dir),
+            failure: OnceLock::new(),
+            partitions: AtomicUsize::new(0),
+        }
+    }
+
+    fn skipped(path: &Path, reason: String) -> Folder {
+        Folder {
+            path: path.to_path_buf(),
+            name: absolute(path),
+            dir: None,
+            failure: OnceLock::from(reason),
+            recovery_points: Offsets::default(),
+            log_starts: Offsets::default(),
+            partitions: AtomicUsize::new(0),
+        }
+    }
+}
+
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
 }
 
 /// What the checkpoint files of a folder say.

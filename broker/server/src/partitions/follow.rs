@@ -1,7 +1,7 @@
 //! Makes the registry what the metadata image says: opens the logs of new partitions, hands changed configs on, and
 //! removes what is gone. One task runs it, one image at a time; readers of the registry see each step whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -17,6 +17,9 @@ use super::folders::{Folders, Home};
 use super::{Hosted, Map, Topic};
 use crate::broker::Broker;
 
+/// How long a partition waits that could not be opened for lack of room or of descriptors.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
+
 /// The task that follows the image.
 pub struct Follower {
     broker: Arc<Broker>,
@@ -25,6 +28,13 @@ pub struct Follower {
     runtime: tokio::runtime::Handle,
     /// The configs that each topic's partitions were opened with.
     applied: HashMap<TopicId, Applied>,
+    /// Partitions that could not be opened, and where each of them lies; `None` if that is a folder that was offline
+    /// when the broker started, or none.
+    unopened: HashMap<(TopicId, i32), Option<Home>>,
+    /// Topics with partitions that may be opened later, once there is room or a descriptor.
+    retried: HashSet<TopicId>,
+    /// True in the first pass: what it does not find is not new.
+    starting: bool,
 }
 
 /// What a topic's settings were derived from; compared by address, as an image shares what did not change.
@@ -54,7 +64,16 @@ impl Follower {
     /// Must be called in the runtime in which deleted folders are to be removed.
     pub fn new(broker: Arc<Broker>, folders: Arc<Folders>, surroundings: Arc<dyn Surroundings>) -> Follower {
         let runtime = tokio::runtime::Handle::current();
-        Follower { broker, folders, surroundings, runtime, applied: HashMap::new() }
+        Follower {
+            broker,
+            folders,
+            surroundings,
+            runtime,
+            applied: HashMap::new(),
+            unopened: HashMap::new(),
+            retried: HashSet::new(),
+            starting: false,
+        }
     }
 
     /// The first pass: opens what the image has and puts aside the folders of topics that it does not have. Blocks.
@@ -64,7 +83,9 @@ impl Follower {
     pub fn start(&mut self) -> Result<(), StorageError> {
         let image = self.broker.partitions.metadata.image();
         let mut existing = self.folders.existing()?;
+        self.starting = true;
         self.show(&image, &mut existing);
+        self.starting = false;
         for (partition, (folder, _)) in existing {
             self.put_aside(folder, &partition, "no topic of the cluster has this partition");
         }
@@ -96,21 +117,34 @@ impl Follower {
             if self.broker.partitions.metadata.image().version() <= shown {
                 tokio::select! {
                     changed = changes.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep(REOPEN_AFTER), if !self.retried.is_empty() => {
+                        match self.pass().await {
+                            Some(follower) => self = follower,
+                            None => return,
+                        }
+                    }
                     () = stop.cancelled() => return,
                 }
                 continue;
             }
-            let pass = tokio::task::spawn_blocking(move || {
-                let image = self.broker.partitions.metadata.image();
-                self.show(&image, &mut HashMap::new());
-                self
-            });
-            match pass.await {
-                Ok(follower) => self = follower,
-                Err(error) => {
-                    tracing::error!(%error, "partitions no longer follow the metadata");
-                    return;
-                }
+            match self.pass().await {
+                Some(follower) => self = follower,
+                None => return,
+            }
+        }
+    }
+
+    async fn pass(mut self) -> Option<Follower> {
+        let pass = tokio::task::spawn_blocking(move || {
+            let image = self.broker.partitions.metadata.image();
+            self.show(&image, &mut HashMap::new());
+            self
+        });
+        match pass.await {
+            Ok(follower) => Some(follower),
+            Err(error) => {
+                tracing::error!(%error, "partitions no longer follow the metadata");
+                None
             }
         }
     }
@@ -122,14 +156,20 @@ impl Follower {
         // What is gone goes first: a topic that was created anew under its name needs the folder.
         for topic in before.by_id.values().filter(|topic| image.topic_by_id(topic.id).is_none()) {
             self.applied.remove(&topic.id);
+            self.unopened.retain(|(id, _), _| *id != topic.id);
             self.remove(topic);
         }
+        let retried = std::mem::take(&mut self.retried);
         for wanted in image.topics() {
             let applied = Applied::of(image, wanted, self.broker.config.node_id);
             let known = before.by_id.get(&wanted.id);
             let unchanged = self.applied.get(&wanted.id).is_some_and(|last| last.same(&applied));
             let topic = match known {
-                Some(known) if unchanged && known.partition_count() == wanted.partitions.len() => {
+                Some(known)
+                    if unchanged
+                        && known.partition_count() == wanted.partitions.len()
+                        && !retried.contains(&wanted.id) =>
+                {
                     known.clone()
                 }
                 _ => self.topic(image, wanted, known, unchanged, existing),
@@ -142,7 +182,7 @@ impl Follower {
     }
 
     fn topic(
-        &self,
+        &mut self,
         image: &Image,
         wanted: &TopicImage,
         known: Option<&Arc<Topic>>,
@@ -173,14 +213,19 @@ impl Follower {
 
     /// Opens one partition; one that cannot be opened is reported and answers KAFKA_STORAGE_ERROR.
     fn open(
-        &self,
+        &mut self,
         partition: TopicPartition,
         topic_id: TopicId,
         leader_epoch: i32,
         config: PartitionConfig,
         existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>,
     ) -> Option<Hosted> {
-        let home = self.home(&partition, topic_id, existing);
+        let key = (topic_id, partition.partition);
+        let home = match self.unopened.get(&key) {
+            Some(Some(home)) => Ok(home.clone()),
+            _ => self.home(&partition, topic_id, existing),
+        };
+        let known = home.as_ref().ok().cloned();
         let opened = home.and_then(|home| {
             let now_ms = self.broker.clock.now_ms();
             let open = Open {
@@ -204,6 +249,7 @@ impl Follower {
         });
         match opened {
             Ok((opened, recovery)) => {
+                self.unopened.remove(&key);
                 for cut in &recovery.log.cuts {
                     tracing::warn!(
                         %partition, path = %cut.path.display(), position = cut.position, offset = cut.offset,
@@ -217,11 +263,20 @@ impl Follower {
             }
             Err(error) => {
                 tracing::error!(%partition, %error, "the partition cannot be opened and is offline");
+                if let Some(home) = known.as_ref().filter(|_| error.is_device_failure()) {
+                    self.folders.fail(home.folder, &error);
+                }
+                if error.is_retriable() {
+                    self.retried.insert(topic_id);
+                }
+                self.unopened.insert(key, known);
                 None
             }
         }
     }
 
+    /// Where a partition lies, or a new place for it. One that was not found when the broker started lies perhaps in a
+    /// folder that is offline: an empty one in its place would hide its records.
     fn home(
         &self,
         partition: &TopicPartition,
@@ -236,8 +291,17 @@ impl Follower {
                 self.put_aside(folder, partition, "it belongs to another topic of this name");
                 self.folders.create(partition, topic_id)
             }
+            None if self.may_be_elsewhere((topic_id, partition.partition)) => Err(StorageError::Offline {
+                path: PathBuf::from(partition.to_string()),
+                reason: "it is in no folder of log.dirs that could be opened".to_owned(),
+            }),
             None => self.folders.create(partition, topic_id),
         }
+    }
+
+    fn may_be_elsewhere(&self, key: (TopicId, i32)) -> bool {
+        let is_old = self.starting || self.unopened.contains_key(&key);
+        is_old && (0..self.folders.len()).any(|folder| self.folders.is_offline(folder))
     }
 
     fn remove(&self, topic: &Topic) {

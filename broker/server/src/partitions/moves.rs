@@ -102,12 +102,15 @@ impl Moves {
     ///
     /// # Errors
     /// INVALID_TOPIC_EXCEPTION for a name that leaves no room for the copy's, LOG_DIR_NOT_FOUND,
-    /// UNKNOWN_TOPIC_OR_PARTITION, KAFKA_STORAGE_ERROR for a partition that is not open.
+    /// UNKNOWN_TOPIC_OR_PARTITION, KAFKA_STORAGE_ERROR for a partition that is not open and for a folder that failed.
     pub fn alter(self: &Arc<Moves>, partition: &TopicPartition, path: &str) -> Result<(), ErrorCode> {
         if !LogDir::can_be_future(partition) {
             return Err(ErrorCode::InvalidTopicException);
         }
         let to = self.folders.find(path).ok_or(ErrorCode::LogDirNotFound)?;
+        if self.folders.is_offline(to) {
+            return Err(ErrorCode::KafkaStorageError);
+        }
         self.partitions.find(&partition.topic, partition.partition)?;
         let hosted = self.partitions.hosted(&partition.topic, partition.partition);
         self.begin(hosted.ok_or(ErrorCode::KafkaStorageError)?, partition, to);
@@ -151,6 +154,9 @@ impl Moves {
             Ok(End::Cancelled) => tracing::info!(%partition, %to, "the partition stays: its move was ended"),
             Ok(End::Interrupted) => return,
             Err(error) => {
+                if let Some(error) = error.downcast_ref::<StorageError>() {
+                    self.folders.note_failure(error);
+                }
                 tracing::error!(%partition, %to, %error, "the partition stays: it could not be moved")
             }
         }

@@ -42,7 +42,10 @@ impl Upkeep {
             let me = self.clone();
             let work = tokio::select! {
                 _ = retention.tick() => tokio::task::spawn_blocking(move || me.tick()),
-                _ = flushes.tick() => tokio::task::spawn_blocking(move || me.flush()),
+                _ = flushes.tick() => tokio::task::spawn_blocking(move || {
+                    me.folders.check_in_place();
+                    me.flush();
+                }),
                 _ = checkpoints.tick() => tokio::task::spawn_blocking(move || me.save()),
                 () = stop.cancelled() => return,
             };
@@ -52,9 +55,14 @@ impl Upkeep {
         }
     }
 
+    /// Partitions whose disk is in order.
+    fn online(&self) -> impl Iterator<Item = Arc<Partition>> {
+        self.partitions.all().into_iter().filter(|partition| !partition.is_offline())
+    }
+
     /// Retention, expiry, and the flushes that are due.
     fn tick(&self) {
-        for partition in self.partitions.all() {
+        for partition in self.online() {
             let now_ms = self.clock.now_ms();
             let done = partition.tick(now_ms).and_then(|done| match done.flush_wanted {
                 true => partition.flush(now_ms).map(|()| done),
@@ -74,7 +82,7 @@ impl Upkeep {
 
     /// Flushes the logs whose `flush.messages` or `flush.ms` is due, also when nothing more is appended to them.
     fn flush(&self) {
-        for partition in self.partitions.all() {
+        for partition in self.online() {
             let now_ms = self.clock.now_ms();
             if !partition.flush_due(now_ms) {
                 continue;
@@ -86,7 +94,7 @@ impl Upkeep {
     }
 
     fn save(&self) {
-        for partition in self.partitions.all() {
+        for partition in self.online() {
             if let Err(error) = partition.save_producers() {
                 tracing::warn!(partition = %partition.topic_partition(), %error, "producer states were not saved");
             }
@@ -94,17 +102,18 @@ impl Upkeep {
         self.checkpoint();
     }
 
-    fn checkpoint(&self) -> bool {
-        let mut whole = true;
-        for folder in 0..self.folders.len() {
+    /// Writes the checkpoints of the folders that are in order, and answers for each folder whether it was written.
+    fn checkpoint(&self) -> Vec<bool> {
+        let mut written = vec![false; self.folders.len()];
+        for folder in (0..self.folders.len()).filter(|&folder| !self.folders.is_offline(folder)) {
             let _no_move = self.folders.lock_checkpoints();
             let offsets = self.partitions.checkpoint_of(folder);
-            if let Err(error) = self.folders.checkpoint(folder, &offsets) {
-                tracing::error!(%error, "the checkpoints of a folder were not written");
-                whole = false;
+            match self.folders.checkpoint(folder, &offsets) {
+                Ok(()) => written[folder] = true,
+                Err(error) => tracing::error!(%error, "the checkpoints of a folder were not written"),
             }
         }
-        whole
+        written
     }
 
     /// Closes every log and notes that, so that the next start need not recover. Blocks.
@@ -130,7 +139,7 @@ impl Upkeep {
             }
         });
         let written = self.checkpoint();
-        for folder in (0..self.folders.len()).filter(|&folder| clean[folder] && written) {
+        for folder in (0..self.folders.len()).filter(|&folder| clean[folder] && written[folder]) {
             if let Err(error) = self.folders.mark_clean(folder) {
                 tracing::error!(%error, "the clean stop was not noted: the next start recovers");
             }
@@ -141,6 +150,11 @@ impl Upkeep {
     fn close_some(&self, partitions: &[(usize, &Arc<Partition>)]) -> Vec<usize> {
         let mut failed = Vec::new();
         for (folder, partition) in partitions {
+            if partition.is_offline() {
+                // Said already.
+                failed.push(*folder);
+                continue;
+            }
             if let Err(error) = partition.close(self.clock.now_ms()) {
                 tracing::error!(partition = %partition.topic_partition(), %error, "did not close cleanly");
                 failed.push(*folder);

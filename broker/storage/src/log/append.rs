@@ -154,7 +154,9 @@ impl Log {
             }
         }
         if let Err((error, not_undone)) = self.active_mut().write(&mut slices, bytes) {
-            if let Some(second) = not_undone {
+            if error.is_device_failure() {
+                self.health = Health::Offline(error.to_string());
+            } else if let Some(second) = not_undone {
                 tracing::error!(%error, undo = %second, "a failed append could not be undone yet");
                 self.health = Health::TailUnknown;
             }

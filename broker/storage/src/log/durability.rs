@@ -66,7 +66,7 @@ impl FlushTask {
     /// The first failure, which must be handed to `Log::flush_failed`.
     pub fn run(&self) -> Result<Flushed, StorageError> {
         for (path, file) in &self.files {
-            disk::sync_file(file).map_err(|error| StorageError::io("sync", path, error))?;
+            disk::sync_file(file).map_err(|error| StorageError::sync(path, error))?;
         }
         if let Some(dir) = &self.dir {
             disk::sync_dir(dir)?;
@@ -118,7 +118,7 @@ impl Log {
     pub fn prepare_flush(&mut self) -> Result<FlushTask, StorageError> {
         self.ensure_writable()?;
         self.epochs.write_changes(Durability::Synced)?;
-        let (indexes_from, indexes_upto) = (self.indexes_synced_upto, self.active().base_offset());
+        let (indexes_from, mut indexes_upto) = (self.indexes_synced_upto, self.active().base_offset());
         let first = self.segment_of(self.recovery_point.min(indexes_from));
         let (mut files, mut dir) = (Vec::new(), None);
         for number in first..self.segments.len() {
@@ -128,11 +128,16 @@ impl Log {
                 dir = Some(self.dir.to_path_buf());
             }
             if segment.size() > 0 && (indexes_from..indexes_upto).contains(&segment.base_offset()) {
-                let path = segment.path();
-                segment
-                    .finish_index()
-                    .map_err(|error| StorageError::io("write the index of", path, error))?;
-                files.extend(segment.index_files());
+                let written = segment.finish_index();
+                match written.map_err(|error| StorageError::io("write the index of", segment.path(), error)) {
+                    Ok(()) => files.extend(segment.index_files()),
+                    // The batches themselves need no more space: the next flush takes the index.
+                    Err(error) if error.is_retriable() => {
+                        tracing::warn!(%error, "a flush leaves an index to the next one");
+                        indexes_upto = segment.base_offset();
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             if segment.size() > 0 && holds_news {
                 files.push((segment.path(), segment.file()?));

@@ -44,7 +44,7 @@ fn append_until_refused(dir: &Path) {
     for _ in 0..1_000 {
         let (end, size) = (log.end_offset(), log.size_bytes());
         if let Err(error) = log.append(&header, &[IoSlice::new(&bytes)], Assign::next(3), 1) {
-            assert!(size > 0 && matches!(error, StorageError::Io { .. }), "{error}");
+            assert!(size > 0 && matches!(error, StorageError::DiskFull { .. }), "{error}");
             assert_eq!((log.end_offset(), log.size_bytes()), (end, size));
             assert_eq!(std::fs::metadata(dir.join("00000000000000000000.log")).unwrap().len(), size);
             assert_eq!(log.producers().len(), producers.len());
