@@ -16,6 +16,10 @@ pub struct Process {
     folder: TempDir,
     overrides: Vec<String>,
     environment: Vec<(String, String)>,
+    /// Where the broker's log goes; standard error of the test without it.
+    log: Option<PathBuf>,
+    /// A command that runs the broker, with what it is to be told before the broker's own program.
+    under: Vec<String>,
     pub kafka: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -32,9 +36,40 @@ impl Process {
         let overrides: Vec<String> = overrides.iter().map(|one| (*one).to_owned()).collect();
         let environment: Vec<(String, String)> =
             environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Process::launch(folder, overrides, environment, Vec::new(), None)
+    }
+
+    /// As [`Process::start`], by a command such as `prlimit`, and with the broker's log in a file: [`Process::log`].
+    pub fn start_under(under: &[&str], overrides: &[&str]) -> Result<Process> {
+        let folder = tempfile::tempdir()?;
+        let log = tempfile::Builder::new().prefix("ottla-log").tempfile()?.into_temp_path().keep()?;
+        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        Process::launch(folder, own(overrides), Vec::new(), own(under), Some(log))
+    }
+
+    fn launch(
+        folder: TempDir,
+        overrides: Vec<String>,
+        environment: Vec<(String, String)>,
+        under: Vec<String>,
+        log: Option<PathBuf>,
+    ) -> Result<Process> {
         let any = "127.0.0.1:0".parse()?;
-        let (child, kafka, admin) = spawn(folder.path(), any, &overrides, &environment)?;
-        Ok(Process { child, folder, overrides, environment, kafka, admin })
+        let launch =
+            Launch { under: &under, overrides: &overrides, environment: &environment, log: log.as_deref() };
+        let (child, kafka, admin) = launch.spawn(folder.path(), any)?;
+        Ok(Process { child, folder, overrides, environment, log, under, kafka, admin })
+    }
+
+    /// What the broker has logged so far, over all its starts.
+    pub fn log(&self) -> Result<String> {
+        let path = self.log.as_ref().context("the log of this broker goes to standard error")?;
+        Ok(std::fs::read_to_string(path)?)
+    }
+
+    /// Waits until the process ends by itself. Answers whether it ended well.
+    pub fn wait(&mut self) -> Result<bool> {
+        Ok(self.child.wait()?.success())
     }
 
     /// The folder of `log.dirs`.
@@ -80,8 +115,13 @@ impl Process {
 
     /// Starts the broker again, on the same port and folder.
     pub fn restart(&mut self) -> Result<()> {
-        let (child, kafka, admin) =
-            spawn(self.folder.path(), self.kafka, &self.overrides, &self.environment)?;
+        let launch = Launch {
+            under: &self.under,
+            overrides: &self.overrides,
+            environment: &self.environment,
+            log: self.log.as_deref(),
+        };
+        let (child, kafka, admin) = launch.spawn(self.folder.path(), self.kafka)?;
         (self.child, self.kafka, self.admin) = (child, kafka, admin);
         Ok(())
     }
@@ -97,17 +137,39 @@ impl Drop for Process {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(log) = &self.log {
+            let _ = std::fs::remove_file(log);
+        }
     }
 }
 
-fn spawn(
+/// How a broker is started.
+struct Launch<'a> {
+    under: &'a [String],
+    overrides: &'a [String],
+    environment: &'a [(String, String)],
+    log: Option<&'a Path>,
+}
+
+impl Launch<'_> {
+    fn spawn(&self, folder: &Path, kafka: SocketAddr) -> Result<(Child, SocketAddr, SocketAddr)> {
+        let mut words = self.under.iter().map(Into::into).chain([program()?.into_os_string()]);
+        let mut command = Command::new(words.next().context("there is always the program")?);
+        command.args(words).arg("server");
+        if let Some(log) = self.log {
+            command.stderr(std::fs::File::options().append(true).create(true).open(log)?);
+        }
+        start(command, folder, kafka, self.overrides, self.environment)
+    }
+}
+
+fn start(
+    mut command: Command,
     folder: &Path,
     kafka: SocketAddr,
     overrides: &[String],
     environment: &[(String, String)],
 ) -> Result<(Child, SocketAddr, SocketAddr)> {
-    let mut command = Command::new(program()?);
-    command.arg("server");
     let fixed = [
         format!("log.dirs={}", folder.display()),
         format!("listeners=PLAINTEXT://{kafka}"),

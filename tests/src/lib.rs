@@ -2,4 +2,5 @@
 //! messages of the protocol.
 
 pub mod broker;
+pub mod client;
 pub mod raw;

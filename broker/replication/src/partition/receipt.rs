@@ -77,8 +77,7 @@ impl Partition {
         };
         let (mut found, mut looked_at) = (None, 0);
         for base in bases.into_iter().rev() {
-            let headers =
-                self.state.lock().log.segment_headers(base).map_err(|error| self.failed(&error))?;
+            let headers = self.state.lock().log.segment_headers(base).map_err(|error| self.failed(&error))?;
             let Some(headers) = headers else { break };
             let mut begins_before = false;
             for header in headers.iter() {

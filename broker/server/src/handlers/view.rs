@@ -58,8 +58,12 @@ impl PartitionView {
             (ErrorCode::None, partition.leader)
         };
         let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect();
-        let offline: Vec<i32> =
-            partition.replicas.iter().copied().filter(|id| image.broker(*id).is_none() || offline == Some(*id)).collect();
+        let offline: Vec<i32> = partition
+            .replicas
+            .iter()
+            .copied()
+            .filter(|id| image.broker(*id).is_none() || offline == Some(*id))
+            .collect();
         PartitionView {
             error,
             leader: BrokerId(leader),

@@ -14,6 +14,12 @@ pub const READ_BYTES: usize = 1 << 20;
 pub const ENTRY_BYTES_MAX: usize = ottla_controller::bounds::COMMAND_BYTES_MAX + (1 << 20);
 /// Snapshot files that are kept: the newest, and the one before it while it may still be read.
 pub const SNAPSHOTS_KEPT: usize = 2;
+/// Bytes that the disk must have free beside what a change writes: for new segments, their indexes and the vote.
+pub const RESERVE_BYTES: u64 = 128 << 10;
+/// Seconds that a change waits for the disk before its client is told that it may still come about.
+pub const CHANGE_WAIT_S: u64 = 60;
+/// Seconds that the end of the broker waits for a write of the metadata.
+pub const CLOSE_WAIT_S: u64 = 5;
 /// How often a change is decided again when another one came between.
 pub const DECISIONS_MAX: usize = 8;
 /// Milliseconds within which a single voter leads, before the start is given up.

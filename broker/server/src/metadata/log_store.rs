@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use super::bounds::ENTRY_BYTES_MAX;
 use super::journal::Journal;
 use super::quorum_state::QuorumState;
+use super::room::when_there_is_room;
 use super::state_machine::blocking;
 
 /// The term in which a new quorum begins.
@@ -64,7 +65,7 @@ impl LogStore {
             (None, None) => {
                 let members = BTreeMap::from([(voter, BasicNode::default())]);
                 let membership = Membership::new(vec![[voter].into()], members);
-                log.append(vec![Entry::new_membership(first, membership)])?;
+                log.append(&[Entry::new_membership(first, membership)])?;
             }
             (None, Some(last)) if last == first => {}
             (Some(_), None) => {
@@ -84,6 +85,20 @@ impl LogStore {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// As [`LogStore::with`], and again while the disk has no room: the quorum would end.
+    async fn with_room<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl Fn(&mut Log) -> io::Result<T> + Send + Sync + 'static,
+    ) -> io::Result<T> {
+        let work = Arc::new(work);
+        when_there_is_room(what, || {
+            let work = work.clone();
+            self.with(move |log| work(log))
+        })
+        .await
     }
 
     /// Runs file work on the log away from the tasks of the runtime, one at a time.
@@ -112,10 +127,14 @@ impl Log {
         Ok(())
     }
 
-    fn append(&mut self, entries: Vec<Entry<TypeConfig>>) -> io::Result<()> {
+    /// Adds entries and makes them durable. May be called again with the same ones after it failed.
+    fn append(&mut self, entries: &[Entry<TypeConfig>]) -> io::Result<()> {
         for entry in entries {
             let log_id = *entry.get_log_id();
-            let payload = serde_json::to_vec(&entry).map_err(io::Error::other)?;
+            if self.last.is_some_and(|last| last >= log_id) {
+                continue;
+            }
+            let payload = serde_json::to_vec(entry).map_err(io::Error::other)?;
             if payload.len() > ENTRY_BYTES_MAX {
                 let message =
                     format!("a metadata entry of {} bytes is above {ENTRY_BYTES_MAX}", payload.len());
@@ -215,7 +234,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<(), StorageError<u64>> {
         let vote = *vote;
-        self.with(move |log| log.state.save_vote(vote))
+        self.with_room("a vote", move |log| log.state.save_vote(vote))
             .await
             .map_err(|error| StorageIOError::write_vote(&error).into())
     }
@@ -234,7 +253,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<_> = entries.into_iter().collect();
-        match self.with(move |log| log.append(entries)).await {
+        match self.with_room("a change of the metadata", move |log| log.append(&entries)).await {
             Ok(()) => {
                 callback.log_io_completed(Ok(()));
                 Ok(())
@@ -248,13 +267,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate(&mut self, log_id: LogId<u64>) -> Result<(), StorageError<u64>> {
-        self.with(move |log| log.truncate(log_id.index))
+        self.with_room("a cut of the metadata", move |log| log.truncate(log_id.index))
             .await
             .map_err(|error| StorageIOError::write_logs(&error).into())
     }
 
     async fn purge(&mut self, log_id: LogId<u64>) -> Result<(), StorageError<u64>> {
-        self.with(move |log| log.purge(log_id))
+        self.with_room("a cut of the metadata", move |log| log.purge(log_id))
             .await
             .map_err(|error| StorageIOError::write_logs(&error).into())
     }

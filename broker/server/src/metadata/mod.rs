@@ -12,6 +12,7 @@ mod log_store;
 mod network;
 mod producer_ids;
 mod quorum_state;
+mod room;
 mod snapshots;
 mod state_machine;
 #[cfg(test)]
@@ -35,7 +36,10 @@ use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
-use bounds::{DECISIONS_MAX, ENTRIES_KEPT, LEADERSHIP_WAIT_MS, SNAPSHOT_AFTER_BYTES, SNAPSHOT_AFTER_ENTRIES};
+use bounds::{
+    CHANGE_WAIT_S, CLOSE_WAIT_S, DECISIONS_MAX, ENTRIES_KEPT, LEADERSHIP_WAIT_MS, SNAPSHOT_AFTER_BYTES,
+    SNAPSHOT_AFTER_ENTRIES,
+};
 use log_store::LogStore;
 use network::SingleVoter;
 use producer_ids::ProducerIds;
@@ -73,6 +77,7 @@ pub enum MetadataError {
 
 /// The metadata of the cluster. One for each process, shared by all handlers.
 pub struct Metadata {
+    folder: PathBuf,
     raft: Raft<TypeConfig>,
     log: LogStore,
     published: Arc<Published>,
@@ -95,8 +100,9 @@ impl Metadata {
             .map_err(|source| MetadataError::Storage { folder: folder.clone(), source })?;
         let raft = lead(voter, log.clone(), machine)
             .await
-            .map_err(|reason| MetadataError::Quorum { folder, reason })?;
+            .map_err(|reason| MetadataError::Quorum { folder: folder.clone(), reason })?;
         let metadata = Arc::new(Metadata {
+            folder,
             raft,
             log,
             published,
@@ -131,7 +137,8 @@ impl Metadata {
     /// Decides, orders and applies a change, and answers what the decision said once the image holds it and it
     /// is durable. A decision without records changes nothing and costs no write. `decide` runs again where
     /// another change came between. Errors: those of the decision; NOT_CONTROLLER where another broker leads;
-    /// KAFKA_STORAGE_ERROR where the log cannot be written, after which no change succeeds until a restart.
+    /// KAFKA_STORAGE_ERROR where the disk is full, until it no longer is, and where the log cannot be written, after which
+    /// no change succeeds until a restart.
     pub async fn change<T: Send>(
         &self,
         mut decide: impl FnMut(&Image) -> Result<(Vec<Record>, T), KafkaError> + Send,
@@ -187,8 +194,11 @@ impl Metadata {
 
     /// Ends the quorum's tasks. What was answered before is on disk already.
     pub async fn close(&self) {
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::error!(%error, "the metadata quorum did not end cleanly");
+        match tokio::time::timeout(Duration::from_secs(CLOSE_WAIT_S), self.raft.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the metadata quorum did not end cleanly"),
+            // It waits for room on its disk, and what it waits to write was never answered.
+            Err(_elapsed) => tracing::error!("the metadata quorum did not end in time and was cut"),
         }
     }
 
@@ -197,7 +207,18 @@ impl Metadata {
             .map_err(|error| KafkaError::new(ErrorCode::UnknownServerError, error.to_string()))?
             .len();
         command.check_bounds(bytes).map_err(|reason| KafkaError::new(ErrorCode::PolicyViolation, reason))?;
-        match self.raft.client_write(command).await {
+        room::ensure(&self.folder, bytes)?;
+        let write = self.raft.client_write(command);
+        let written = match tokio::time::timeout(Duration::from_secs(CHANGE_WAIT_S), write).await {
+            Ok(written) => written,
+            Err(_elapsed) => {
+                let message = format!(
+                    "the metadata was not written within {CHANGE_WAIT_S} s; the change may still come"
+                );
+                return Err(KafkaError::new(ErrorCode::KafkaStorageError, message));
+            }
+        };
+        match written {
             Ok(response) => Ok(response.data),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
                 Err(KafkaError::new(ErrorCode::NotController, "another broker leads the metadata quorum"))

@@ -18,6 +18,7 @@ use ottla_controller::{Image, snapshot};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
+use super::room::when_there_is_room;
 use super::snapshots::{self, Position};
 
 /// The image that everyone reads, and word of each new one.
@@ -172,10 +173,13 @@ pub(super) struct Builder {
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError<u64>> {
         let (folder, image, position) = (self.folder.clone(), self.image.clone(), self.position.clone());
-        let content = blocking(move || {
-            let content = snapshot::encode(&image).map_err(io::Error::other)?;
-            snapshots::save(&folder, &position, &content)?;
-            Ok(content)
+        let content = when_there_is_room("a snapshot of the metadata", || {
+            let (folder, image, position) = (folder.clone(), image.clone(), position.clone());
+            blocking(move || {
+                let content = snapshot::encode(&image).map_err(io::Error::other)?;
+                snapshots::save(&folder, &position, &content)?;
+                Ok(content)
+            })
         })
         .await
         .map_err(|error| StorageIOError::write_snapshot(None, &error))?;
