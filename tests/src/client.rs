@@ -78,13 +78,21 @@ impl Client {
         batch: Bytes,
         acks: i16,
     ) -> Result<PartitionProduceResponse> {
-        let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
-        let topic = TopicProduceData::default().with_name(name(topic)).with_partition_data(vec![data]);
-        let request =
-            ProduceRequest::default().with_acks(acks).with_timeout_ms(10_000).with_topic_data(vec![topic]);
-        let answer = self.raw.call(&request, 9).await?;
+        let answer = self.raw.call(&production(topic, partition, batch, acks), 9).await?;
         let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
         partition.cloned().context("no partition")
+    }
+
+    /// Sends a batch with acks=all and does not wait. Returns what [`Client::receive_batch`] takes.
+    pub async fn send_batch(&mut self, topic: &str, partition: i32, batch: Bytes) -> Result<i32> {
+        self.raw.send(&production(topic, partition, batch, -1), 9).await
+    }
+
+    /// The code of the answer to a batch; answers come in the order of the batches.
+    pub async fn receive_batch(&mut self, id: i32) -> Result<i16> {
+        let answer = self.raw.receive::<ProduceRequest>(id, 9).await?;
+        let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
+        Ok(partition.context("no partition")?.error_code)
     }
 
     pub async fn fetch(
@@ -111,8 +119,14 @@ impl Client {
 
     /// Everything from the partition's start to its high watermark: offsets and values. Checks CRCs, as consumers do.
     pub async fn read_all(&mut self, topic: &str, partition: i32) -> Result<Vec<Read>> {
-        let mut read = Vec::new();
-        let mut next = self.offset(topic, partition, -2).await?.offset;
+        let start = self.offset(topic, partition, -2).await?;
+        ensure!(start.error_code == 0, "the start of {topic}-{partition}: {}", start.error_code);
+        self.read_from(topic, partition, start.offset).await
+    }
+
+    /// As [`Client::read_all`], from an offset on.
+    pub async fn read_from(&mut self, topic: &str, partition: i32, from: i64) -> Result<Vec<Read>> {
+        let (mut read, mut next) = (Vec::new(), from);
         loop {
             let answer = self.fetch(topic, partition, next, 0).await?;
             ensure!(answer.error_code == 0, "fetch of {topic}-{partition} at {next}: {}", answer.error_code);
@@ -146,6 +160,12 @@ impl Client {
             MetadataRequest::default().with_topics(Some(vec![asked])).with_allow_auto_topic_creation(false);
         self.raw.call(&request, 9).await?.topics.into_iter().next().context("no topic")
     }
+}
+
+fn production(topic: &str, partition: i32, batch: Bytes, acks: i16) -> ProduceRequest {
+    let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
+    let topic = TopicProduceData::default().with_name(name(topic)).with_partition_data(vec![data]);
+    ProduceRequest::default().with_acks(acks).with_timeout_ms(10_000).with_topic_data(vec![topic])
 }
 
 /// An uncompressed batch of these values.

@@ -257,7 +257,7 @@ fn serve_admin(
 async fn watch_quorum(metadata: Arc<Metadata>, folders: Arc<Folders>, stop: CancellationToken) {
     tokio::select! {
         reason = metadata.failed() => {
-            tracing::error!(reason, "the metadata can no longer be written: the broker ends");
+            tracing::error!(reason, "the folder of the cluster's metadata failed: the broker ends");
             folders.fail(METADATA_FOLDER, reason);
             stop.cancel();
         }

@@ -7,6 +7,9 @@ mod disk;
 mod folders;
 mod full;
 mod kills;
+mod load;
+mod random;
+mod torn;
 
 use std::time::{Duration, Instant};
 

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn only_what_passes_is_waited_for() {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let of_log = || {

@@ -11,7 +11,7 @@ use ottla_controller::image::{Configs, Image, Topic as TopicImage};
 use ottla_controller::record::ConfigOwner;
 use ottla_model::ids::{BrokerId, TopicId, TopicPartition};
 use ottla_replication::{OpenPartition, Partition, PartitionConfig, Surroundings};
-use ottla_storage::{Open, PartitionDir, StorageError};
+use ottla_storage::{Open, PartitionDir, Recovery, StorageError};
 
 use super::folders::{Folders, Home};
 use super::{Hosted, Map, Topic};
@@ -254,6 +254,19 @@ impl Follower {
                     tracing::warn!(
                         %partition, path = %cut.path.display(), position = cut.position, offset = cut.offset,
                         bytes = cut.bytes, reason = %cut.reason, "recovery cut the log"
+                    );
+                }
+                let Recovery { rebuilt, checked_batches, checked_bytes, replayed_batches, .. } =
+                    &recovery.log;
+                for rebuilt in rebuilt {
+                    tracing::warn!(
+                        %partition, path = %rebuilt.path.display(), reason = %rebuilt.reason,
+                        "recovery made a file again"
+                    );
+                }
+                if *checked_batches > 0 {
+                    tracing::info!(
+                        %partition, checked_batches, checked_bytes, replayed_batches, "recovered the log"
                     );
                 }
                 if let Some(lane) = &recovery.lane {
