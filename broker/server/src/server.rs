@@ -23,7 +23,7 @@ use crate::fetch::session::Sessions;
 use crate::forwarding::LocalDestinations;
 use crate::metadata::{Metadata, Options};
 use crate::metrics::{Metrics, register_folders, register_partitions};
-use crate::net::{Front, Gate, Serving, connections_within, raise_open_files_limit};
+use crate::net::{Front, Gate, Serving, raise_open_files_limit};
 use crate::partitions::{Folders, Follower, METADATA_FOLDER, Moves, Partitions, Upkeep, follow_failures};
 use crate::plugins::{Plugins, PluginsConfig};
 use crate::quotas;
@@ -121,7 +121,7 @@ impl Server {
         };
         let kafka = front.addresses();
         let admin = admin_bound.addr();
-        let connections_max = config.connections_max.min(connections_within(files_max));
+        let connections_max = config.connections_max.min(Gate::places_within(files_max));
         let gate = Gate::new(connections_max, config.connection_quotas(&broker.metadata.image()));
         let loops = vec![
             tokio::spawn(follower.run(stop.clone())),

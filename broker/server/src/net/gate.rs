@@ -11,6 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Descriptors that are for neither logs nor clients: checkpoints and snapshots while they are written, folders while
+/// they are listed or synced, the HTTP admin.
+const OTHER_FILES: u64 = 96;
+/// At least so many connections are let in, however few files the process may open.
+const PLACES_MIN: usize = 16;
+
 /// How many connections an address may have open at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quotas {
@@ -37,6 +43,14 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// How many connections may be open at once where a process may open `files_max` files: half of them are for the logs,
+    /// and some for everything else that a broker opens now and then.
+    pub fn places_within(files_max: Option<u64>) -> usize {
+        let Some(files_max) = files_max else { return usize::MAX };
+        let left = (files_max / 2).saturating_sub(OTHER_FILES);
+        usize::try_from(left).unwrap_or(usize::MAX).max(PLACES_MIN)
+    }
+
     /// `connections_max` is at least 1; what exceeds the semaphore's range means no bound.
     pub fn new(connections_max: usize, quotas: Quotas) -> Arc<Self> {
         Arc::new(Self {

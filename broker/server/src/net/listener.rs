@@ -128,24 +128,10 @@ fn prepare(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
     }
 }
 
-/// Descriptors that are for neither logs nor clients: checkpoints and snapshots while they are written, folders while
-/// they are listed or synced, the HTTP admin.
-const OTHER_FILES: u64 = 96;
-/// At least so many connections are let in, however few files the process may open.
-const CONNECTIONS_MIN: usize = 16;
-
 /// Errors of `accept` that concern the connection, not the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied)
-}
-
-/// How many connections may be open at once where a process may open `files_max` files: half of them are for the logs,
-/// and some for everything else that a broker opens now and then.
-pub fn connections_within(files_max: Option<u64>) -> usize {
-    let Some(files_max) = files_max else { return usize::MAX };
-    let left = (files_max / 2).saturating_sub(OTHER_FILES);
-    usize::try_from(left).unwrap_or(usize::MAX).max(CONNECTIONS_MIN)
 }
 
 /// Raises the process's soft limit of open files to its hard one, since each partition and connection takes some.

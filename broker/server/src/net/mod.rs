@@ -12,7 +12,7 @@ mod output;
 pub use budget::Budget;
 pub use front::{Front, Serving};
 pub use gate::{Gate, Quotas};
-pub use listener::{Listener, connections_within, raise_open_files_limit};
+pub use listener::{Listener, raise_open_files_limit};
 
 use std::time::Duration;
 
