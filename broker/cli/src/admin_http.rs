@@ -43,6 +43,11 @@ impl AdminHttp {
         self.answer(path, request.send(body))
     }
 
+    pub fn post_json(&self, path: &str, body: &[u8]) -> anyhow::Result<Value> {
+        let request = self.agent.post(self.url(path)).header("content-type", "application/json");
+        self.answer(path, request.send(body))
+    }
+
     pub fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.answer(path, self.agent.put(self.url(path)).send_json(body))
     }

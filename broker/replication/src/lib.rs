@@ -34,7 +34,7 @@ pub use lane::driver::run_forwarder;
 pub use lane::position::{Position, is_marked};
 pub use lane::receipt::{Arrival, Receipt};
 pub use partition::{
-    Acks, CleanLease, Cleanable, Enqueued, Isolation, LaneStatus, OpenPartition, Partition,
+    Acks, CleanLease, Cleanable, Enqueued, Isolation, LaneLeft, LaneStatus, OpenPartition, Partition,
     PartitionRecovery, ReadInfo, Relocation, RelocationStep, Screened, Surroundings, Upkeep,
 };
 pub use waiters::FetchWaiter;

@@ -10,6 +10,7 @@ mod offline;
 mod read;
 mod receipt;
 mod relocation;
+mod retention;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use append::{Acks, Enqueued, Screened};
 pub use clean::{CleanLease, Cleanable};
 pub use read::{Isolation, ReadInfo};
 pub use relocation::{Relocation, RelocationStep};
+pub use retention::LaneLeft;
 pub use upkeep::{LaneStatus, Upkeep};
 
 use crate::commit::{CommitQueue, CommitSender};

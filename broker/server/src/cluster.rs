@@ -20,10 +20,10 @@ use crate::metadata::Metadata;
 use crate::partitions::Partitions;
 use crate::plugins::cluster::{Cluster, Part, PartState, Switch, SwitchedTo, TopicView, Whereabouts};
 use crate::plugins::rule::{in_hex, switch_rule};
+use crate::plugins::settings::TopicConfigs;
 use crate::plugins::version::Registered;
-
-/// Configs of the plugins begin so.
-const PARTITIONER: &str = "ottla.partitioner";
+use crate::retention::Tried;
+use crate::retention::report::TopicReport;
 
 /// What stands behind [`Cluster`] in a running broker.
 pub struct LocalCluster {
@@ -47,6 +47,27 @@ impl LocalCluster {
     pub fn set(&self, broker: &Arc<Broker>) {
         // A second call would name the same broker.
         let _ = self.broker.set(Arc::downgrade(broker));
+    }
+
+    fn running(&self) -> Result<Arc<Broker>, KafkaError> {
+        self.broker.get().and_then(Weak::upgrade).ok_or_else(|| {
+            KafkaError::new(ErrorCode::CoordinatorNotAvailable, "the broker is starting or ending; try again")
+        })
+    }
+
+    fn view(&self, image: &Image, topic: &image::Topic) -> TopicView {
+        let broker = self.broker.get().and_then(Weak::upgrade);
+        let configs = match broker {
+            Some(broker) => configs::plugin_configs(&broker, image, &topic.configs),
+            None => Default::default(),
+        };
+        TopicView {
+            name: topic.name.to_string(),
+            id: topic.id.to_string(),
+            partitions: u32::try_from(topic.partition_count()).unwrap_or(0),
+            configs,
+            held: topic.is_held(),
+        }
     }
 
     fn ends(&self, topic: &str) -> Vec<(i32, Option<i64>)> {
@@ -95,21 +116,6 @@ fn first_offset(
         Arrival::There(header) => ingress.offset_at(receipt, index, &header)?,
     };
     Ok(offset.filter(|offset| *offset >= destination.log_start()).map_or(First::Unknown, First::At))
-}
-
-fn view(topic: &image::Topic) -> TopicView {
-    let configs: BTreeMap<String, String> = topic
-        .configs
-        .iter()
-        .filter(|(key, _)| key.starts_with(PARTITIONER))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    TopicView {
-        name: topic.name.to_string(),
-        id: topic.id.to_string(),
-        partitions: u32::try_from(topic.partition_count()).unwrap_or(0),
-        configs,
-    }
 }
 
 fn registered(image: &Image) -> Vec<Registered> {
@@ -171,11 +177,24 @@ impl Cluster for LocalCluster {
 
     fn topics(&self) -> Vec<TopicView> {
         let image = self.metadata.image();
-        image.topics().map(|topic| view(topic)).filter(|topic| !topic.configs.is_empty()).collect()
+        image
+            .topics()
+            .filter(|topic| configs::touches_plugins(&topic.configs))
+            .map(|topic| self.view(&image, topic))
+            .filter(|topic| !topic.configs.is_empty())
+            .collect()
     }
 
     fn topic(&self, name: &str) -> Option<TopicView> {
-        self.metadata.image().topic(name).map(|topic| view(topic))
+        let image = self.metadata.image();
+        image.topic(name).map(|topic| self.view(&image, topic))
+    }
+
+    fn told(&self, topic: &str) -> TopicConfigs {
+        let (image, broker) = (self.metadata.image(), self.broker.get().and_then(Weak::upgrade));
+        let told = broker.zip(image.topic(topic));
+        told.map(|(broker, topic)| configs::told_to_retention(&broker, &image, &topic.configs))
+            .unwrap_or_default()
     }
 
     async fn alter(
@@ -184,9 +203,7 @@ impl Cluster for LocalCluster {
         changes: &[(&str, Option<String>)],
         by: &str,
     ) -> Result<(), KafkaError> {
-        let broker = self.broker.get().and_then(Weak::upgrade).ok_or_else(|| {
-            KafkaError::new(ErrorCode::CoordinatorNotAvailable, "the broker is starting or ending; try again")
-        })?;
+        let broker = self.running()?;
         let changes = changes.iter().map(|(name, value)| ConfigChange {
             name,
             value: value.as_deref(),
@@ -282,6 +299,16 @@ impl Cluster for LocalCluster {
             config: decided.as_ref().and_then(|switch| switch.config.clone()),
             plugin: decided.and_then(|switch| switch.plugin),
         })
+    }
+
+    async fn clean(&self, topic: &str, by: &str) -> Result<TopicReport, KafkaError> {
+        let broker = self.running()?;
+        broker.passes.clean(&broker, topic, by).await
+    }
+
+    async fn dry_run(&self, topic: &str, tried: Option<Tried>) -> Result<TopicReport, KafkaError> {
+        let broker = self.running()?;
+        broker.passes.dry_run(&broker, topic, tried).await
     }
 
     fn limits(&self) -> Option<Limits> {

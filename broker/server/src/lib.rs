@@ -18,6 +18,7 @@ pub mod net;
 pub mod partitions;
 pub mod plugins;
 mod quotas;
+pub mod retention;
 pub mod server;
 
 /// What the hidden command runs, with which a broker has its components compiled.

@@ -27,6 +27,7 @@ use crate::net::{Front, Gate, Serving, raise_open_files_limit};
 use crate::partitions::{Folders, Follower, METADATA_FOLDER, Moves, Partitions, Upkeep, follow_failures};
 use crate::plugins::{Plugins, PluginsConfig};
 use crate::quotas;
+use crate::retention::Passes;
 
 /// How long an ending broker waits for its connections.
 const CONNECTIONS_END_MAX: Duration = Duration::from_millis(500);
@@ -93,6 +94,7 @@ impl Server {
             partitions: partitions.clone(),
             moves: Moves::new(folders.clone(), partitions.clone(), config.clone(), stop.clone()),
             plugins: plugins.clone(),
+            passes: Passes::new(&metrics),
             metrics: metrics.clone(),
             sessions: Sessions::new(config.fetch_sessions_max, clock.now_ms() as i32),
             clock: clock.clone(),
@@ -127,6 +129,7 @@ impl Server {
             tokio::spawn(follower.run(stop.clone())),
             tokio::spawn(upkeep.clone().run(stop.clone())),
             tokio::spawn(plugins.clone().follow(stop.clone())),
+            tokio::spawn(Passes::run(broker.clone(), stop.clone())),
             tokio::spawn(quotas::follow(broker.clone(), gate.clone(), stop.clone())),
             tokio::spawn(serve_admin(admin_bound, &broker, stop.clone())),
             tokio::spawn(follow_failures(partitions, folders.clone(), stop.clone())),

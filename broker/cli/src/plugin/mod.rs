@@ -1,6 +1,7 @@
 //! `ottla plugin`: from a crate to a live plugin, and what it says and does there.
 
 mod build;
+pub mod retention;
 mod show;
 
 use crate::admin_http::{AdminHttp, escaped};
@@ -9,7 +10,7 @@ use crate::output::Output;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How often `logs --follow` looks for new lines.
@@ -30,6 +31,8 @@ Examples:
   ottla plugin push by-country@1.0.0 by-country.wasm
   ottla plugin attach orders by-country@1.0.0 --config '{\"home\":\"NL\"}'
   ottla plugin partition-of orders --key NL-4711
+  ottla plugin attach orders ttl-header                        says what stays: a retention plugin
+  ottla plugin retention orders --dry-run --plugin erase-subject --config '{\"keys\":[\"4711\"]}'
   ottla plugin logs by-country --follow
   ottla plugin detach orders";
 
@@ -51,6 +54,32 @@ enum OnError {
     Builtin,
     /// The batch stays where its client put it
     Pass,
+}
+
+/// What a plugin does for a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// It places records
+    Partitioner,
+    /// It says what stays
+    Retention,
+}
+
+impl Role {
+    /// Where the admin has a topic's plugin in this role.
+    fn path(self, topic: &str) -> String {
+        match self {
+            Role::Partitioner => partitioner_path(topic),
+            Role::Retention => retention::path(topic),
+        }
+    }
+
+    fn text(self) -> fn(&Value) -> String {
+        match self {
+            Role::Partitioner => show::attached,
+            Role::Retention => retention::attached,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -75,10 +104,17 @@ enum Action {
         /// NAME@VERSION
         plugin: String,
     },
-    /// Let a plugin place a topic's records, from the next batch on
+    /// Let a plugin place a topic's records, from the next batch on, or say what of them stays
     Attach(Attach),
-    /// Let clients place a topic's records again
-    Detach { topic: String },
+    /// Let clients place a topic's records again, or its own retention say what stays
+    Detach {
+        topic: String,
+        /// Which plugin, where the topic has one of each
+        #[arg(long = "as", value_enum)]
+        role: Option<Role>,
+    },
+    /// What says what of a topic stays, and what it would remove
+    Retention(retention::Retention),
     /// What a plugin logged
     Logs {
         plugin: String,
@@ -106,6 +142,9 @@ struct Attach {
     topic: String,
     /// NAME@VERSION, or NAME for the latest version, also of those to come
     plugin: String,
+    /// What it is to do, where it can do both
+    #[arg(long = "as", value_enum)]
+    role: Option<Role>,
     /// JSON that the plugin understands
     #[arg(long, value_name = "JSON")]
     config: Option<String>,
@@ -114,7 +153,7 @@ struct Attach {
     config_file: Option<PathBuf>,
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// What becomes of a batch on which the plugin fails
+    /// What becomes of a batch on which a partitioner fails
     #[arg(long, value_enum)]
     on_error: Option<OnError>,
 }
@@ -136,8 +175,12 @@ impl Plugin {
                 versioned(&plugin)?;
                 (http.delete(&plugin_path(&plugin))?, show::deleted)
             }
-            Action::Attach(attach) => (attach.run(&http)?, show::attached),
-            Action::Detach { topic } => (http.delete(&partitioner_path(&topic))?, show::attached),
+            Action::Attach(attach) => attach.run(&http)?,
+            Action::Detach { topic, role } => {
+                let role = role.map_or_else(|| attached_role(&http, &topic), Ok)?;
+                (http.delete(&role.path(&topic))?, role.text())
+            }
+            Action::Retention(retention) => retention.run(&http)?,
             Action::Logs { plugin, topic, follow } => {
                 return logs(&http, output, &plugin, topic.as_deref(), follow).await;
             }
@@ -156,19 +199,16 @@ fn push(http: &AdminHttp, plugin: &str, component: &PathBuf) -> anyhow::Result<V
 }
 
 impl Attach {
-    fn run(&self, http: &AdminHttp) -> anyhow::Result<Value> {
-        let config = match (&self.config, &self.config_file) {
-            (Some(config), _) => Some(config.clone()),
-            (None, Some(path)) => {
-                let text = std::fs::read_to_string(path);
-                Some(text.with_context(|| format!("cannot read {}", path.display()))?)
-            }
-            (None, None) => None,
-        };
+    fn run(&self, http: &AdminHttp) -> anyhow::Result<(Value, fn(&Value) -> String)> {
+        let role = self.role.map_or_else(|| role_of(http, &self.plugin), Ok)?;
+        if role == Role::Retention && (self.mode.is_some() || self.on_error.is_some()) {
+            bail!(
+                "--mode and --on-error are of partitioners; where a retention plugin fails, the data stays"
+            );
+        }
         let mut wanted = json!({ "plugin": self.plugin });
-        if let Some(config) = config {
-            wanted["config"] = serde_json::from_str(&config)
-                .with_context(|| format!("the config is not JSON: {config}; quote it for the shell"))?;
+        if let Some(config) = config_of(self.config.as_deref(), self.config_file.as_deref())? {
+            wanted["config"] = config;
         }
         if let Some(mode) = self.mode.and_then(|mode| mode.to_possible_value()) {
             wanted["mode"] = json!(mode.get_name());
@@ -176,7 +216,46 @@ impl Attach {
         if let Some(on_error) = self.on_error.and_then(|on_error| on_error.to_possible_value()) {
             wanted["on_error"] = json!(on_error.get_name());
         }
-        http.put(&partitioner_path(&self.topic), &wanted)
+        Ok((http.put(&role.path(&self.topic), &wanted)?, role.text()))
+    }
+}
+
+/// A plugin's config, as it was given or as a file has it.
+fn config_of(config: Option<&str>, file: Option<&Path>) -> anyhow::Result<Option<Value>> {
+    let text = match (config, file) {
+        (Some(config), _) => config.to_owned(),
+        (None, Some(path)) => {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+        }
+        (None, None) => return Ok(None),
+    };
+    let parsed = serde_json::from_str(&text);
+    parsed.map(Some).with_context(|| format!("the config is not JSON: {text}; quote it for the shell"))
+}
+
+/// What a plugin can do, where that is one thing.
+fn role_of(http: &AdminHttp, plugin: &str) -> anyhow::Result<Role> {
+    let described = http.get(&plugin_path(plugin), &[])?;
+    let versions = described["versions"].as_array().and_then(|versions| versions.last());
+    let kinds = &versions.unwrap_or(&described)["kinds"];
+    let kinds: Vec<&str> = kinds.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let has = |begin: &str| kinds.iter().any(|kind| kind.starts_with(begin));
+    match (has("partition-"), has("retain-")) {
+        (_, false) => Ok(Role::Partitioner),
+        (false, true) => Ok(Role::Retention),
+        (true, true) => bail!("{plugin} can do both: give --as partitioner or --as retention"),
+    }
+}
+
+/// The role of the one plugin that a topic has.
+fn attached_role(http: &AdminHttp, topic: &str) -> anyhow::Result<Role> {
+    let has = |role: Role| Ok::<_, anyhow::Error>(!http.get(&role.path(topic), &[])?["plugin"].is_null());
+    match (has(Role::Partitioner)?, has(Role::Retention)?) {
+        (true, true) => {
+            bail!("topic {topic} has a plugin of each kind: give --as partitioner or --as retention")
+        }
+        (false, true) => Ok(Role::Retention),
+        _ => Ok(Role::Partitioner),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// A digest is named by its begin, as commits are.
 const DIGEST_CHARS: usize = 12;
 
-fn short_digest(value: &Value) -> String {
+pub fn short_digest(value: &Value) -> String {
     field(value, "digest").chars().take(DIGEST_CHARS).collect()
 }
 

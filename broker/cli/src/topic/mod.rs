@@ -1,5 +1,6 @@
 //! `ottla topic`: what Kafka's own topic tool does, and `where`, which follows a record that a plugin moved.
 
+mod clean;
 mod describe;
 mod whereabouts;
 
@@ -27,6 +28,7 @@ Examples:
   ottla topic describe orders --output json
   ottla topic alter orders --partitions 12 --config cleanup.policy=delete
   ottla topic alter orders --delete-config retention.ms
+  ottla topic clean orders --now                remove what the topic's retention condemns, and say what went
   ottla topic where orders 3 281474976710700    where the records behind a producer's receipt are";
 
 #[derive(Subcommand)]
@@ -47,6 +49,13 @@ enum Action {
     Delete {
         #[arg(required = true)]
         topics: Vec<String>,
+    },
+    /// Remove now what the topic's retention condemns
+    Clean {
+        topic: String,
+        /// Really: there is no way back
+        #[arg(long, required = true)]
+        now: bool,
     },
     /// Where the records of a batch went, by the offset that its producer was answered
     Where { topic: String, partition: i32, offset: i64 },
@@ -95,6 +104,7 @@ impl Topic {
             Action::Describe { topic } => describe::run(&connect, &topic).await,
             Action::Alter(alter) => alter.run(&connect).await,
             Action::Delete { topics } => delete(&connect, &topics).await,
+            Action::Clean { topic, now: _ } => clean::run(&connect, &topic).await,
             Action::Where { topic, partition, offset } => {
                 whereabouts::run(&connect, &topic, partition, offset).await
             }

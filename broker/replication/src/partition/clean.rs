@@ -93,7 +93,8 @@ impl CleanLease {
         state.log.plan_compaction(upto, state.high_watermark, now_ms, delete_retention_ms)
     }
 
-    /// Puts finished copies in the places of what they were made of. The log is flushed before, without its lock, so
+    /// Puts finished copies in the places of what they were made of; nothing is done for a topic that was put on hold
+    /// meanwhile. The log is flushed before, without its lock, so
     /// that what must be on the disk by then mostly is.
     ///
     /// # Errors
@@ -103,7 +104,7 @@ impl CleanLease {
             self.partition.flush(now_ms)?;
         }
         let mut state = self.partition.state.lock();
-        if state.closed {
+        if state.closed || self.partition.config.load().hold {
             return Ok(CleanReport::default());
         }
         state.log.complete_clean(cleaned, now_ms)

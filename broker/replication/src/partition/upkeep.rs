@@ -324,33 +324,14 @@ impl Partition {
     }
 
     pub(crate) fn trim_lane(&self) {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let (leader_epoch, closed) = (state.leader_epoch, state.closed);
-        let watermark = state.lane_commit_point();
-        let Some(lane) = state.lane.as_mut().filter(|_| !closed) else { return };
-        // Times in a lane are the broker's; the newest entry's is young enough for expiry and trash.
-        let now_ms = lane.last_append_ms;
-        let result = self.noted(lane.trim(leader_epoch, watermark, now_ms));
-        match result {
-            Ok(true) => {
-                let readable_bytes = state.advance_watermark();
-                let flush = state.start_flush();
-                drop(guard);
-                // A permit for the second half, the deletion.
-                self.lane_wake.notify_one();
-                self.after_append(readable_bytes, false, flush, now_ms);
-            }
-            Ok(false) => {
-                let files = lane.log.take_deleted(now_ms);
-                drop(guard);
-                if !files.is_empty() {
-                    tokio::task::spawn_blocking(move || {
-                        if let Err(error) = files.remove() {
-                            tracing::warn!(%error, "a file that a lane no longer needs stays until the next start");
-                        }
-                    });
-                }
+        match self.trim_step() {
+            Ok((_, files)) if files.is_empty() => {}
+            Ok((_, files)) => {
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = files.remove() {
+                        tracing::warn!(%error, "a file that a lane no longer needs stays until the next start");
+                    }
+                });
             }
             Err(error) => tracing::warn!(
                 partition = %self.topic_partition, %error,

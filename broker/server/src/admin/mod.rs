@@ -7,6 +7,7 @@
 
 mod answer;
 mod plugins;
+mod retention;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -102,6 +103,12 @@ fn router(admin: Admin, local: IpAddr) -> Router {
             "/v1/topics/{topic}/partitioner",
             get(topics::partitioner).put(topics::attach).delete(topics::detach),
         )
+        .route(
+            "/v1/topics/{topic}/retention",
+            get(retention::policy).put(retention::attach).delete(retention::detach),
+        )
+        .route("/v1/topics/{topic}/retention/dry-run", post(retention::dry_run))
+        .route("/v1/topics/{topic}/clean", post(retention::clean))
         .route("/v1/topics/{topic}/partition-of", get(topics::partition_of))
         .route("/v1/topics/{topic}/where", get(topics::whereabouts))
         .fallback(no_such_path)

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::plugins::tests::policies::keeps_all;
 use crate::plugins::tests::{Stage, VIP, support};
 
 struct Served {
@@ -96,17 +97,7 @@ async fn plugins_are_uploaded_listed_described_and_deleted() {
     let (_, list) = served.get("/v1/plugins").await;
     let names: Vec<_> =
         list["plugins"].as_array().unwrap().iter().map(|plugin| plugin["name"].clone()).collect();
-    let shipped = [
-        "erase-subject",
-        "keep-by-class",
-        "key-hash",
-        "round-robin",
-        "size-share",
-        "sticky",
-        "ttl-header",
-        "vip-weighted",
-    ];
-    assert_eq!(names, shipped);
+    assert_eq!(names, ["key-hash", "round-robin", "sticky", "vip-weighted"]);
 
     let component = support::behaves_unless_three("(unreachable)", "");
     let (status, pushed) = served.push("name=mine&version=1.0.0", &component).await;
@@ -217,6 +208,60 @@ async fn a_topic_s_partitioner_is_attached_changed_and_detached() {
 }
 
 #[tokio::test]
+async fn a_retention_policy_is_attached_beside_a_partitioner_and_asked() {
+    let served = Served::start().await;
+    served.stage.attach("orders", "vip-weighted", VIP, &[]).await;
+    let path = "/v1/topics/orders/retention";
+    assert_eq!(served.get(path).await.1["state"], "none");
+    assert_eq!(served.get("/v1/topics/none/retention").await.0, 404);
+    let (_, policy) = served.push("name=mine&version=1.0.0", &keeps_all()).await;
+    assert_eq!(policy["kinds"], json!(["retain-records"]));
+    let (status, attached) =
+        served.json(&format!("PUT {path}"), json!({"plugin": "mine", "config": {"a": 1}})).await;
+    assert_eq!(status, 200, "{attached}");
+    for (field, value) in [
+        ("state", json!("serving")),
+        ("plugin", json!("mine")),
+        ("judges", json!(["records"])),
+        ("on_error", json!("keep")),
+        ("config", json!({"a": 1})),
+        ("hold", json!(false)),
+    ] {
+        assert_eq!(attached[field], value, "{field}");
+    }
+    assert_eq!(attached["switches"].as_array().unwrap().len(), 1);
+    assert_eq!(attached["switches"][0]["kind"], "retention");
+    let (_, partitioner) = served.get("/v1/topics/orders/partitioner").await;
+    assert_eq!(
+        (&partitioner["plugin"], partitioner["switches"].as_array().unwrap().len()),
+        (&json!("vip-weighted"), 1)
+    );
+    let (status, refused) = served.json("DELETE /v1/plugins/mine/1.0.0", Value::Null).await;
+    assert!(status == 409 && refused["error"].as_str().unwrap().contains("orders"), "{refused}");
+    for (body, words) in [
+        (json!({"plugin": "key-hash"}), "goes on serving"),
+        (json!({"plugin": "nothing"}), "ottla.retention=nothing"),
+        (json!({"plugin": "mine", "on_error": "drop"}), "give keep"),
+        (json!({"plugin": "mine", "mode": "assign"}), "mode"),
+    ] {
+        let (status, refused) = served.json(&format!("PUT {path}"), body).await;
+        assert!(
+            status == 422 && refused["error"].as_str().unwrap().contains(words),
+            "{words}: {status} {refused}"
+        );
+    }
+    let tried = json!({"plugin": "mine@1.0.0", "config": {"b": 2}});
+    let (_, report) = served.json(&format!("POST {path}/dry-run"), tried).await;
+    assert_eq!((&report["dry_run"], &report["policy"]["name"]), (&json!(true), &json!("mine@1.0.0")));
+    assert_eq!(served.json(&format!("POST {path}/dry-run"), json!({"config": {}})).await.0, 400);
+    assert_eq!(served.json("POST /v1/topics/orders/clean", Value::Null).await.1["topic"], "orders");
+    let (_, detached) = served.json(&format!("DELETE {path}"), Value::Null).await;
+    assert_eq!((&detached["state"], &detached["switches"][1]["plugin"]), (&json!("none"), &Value::Null));
+    assert_eq!(served.get("/v1/topics/orders/partitioner").await.1["state"], "serving");
+    served.end().await;
+}
+
+#[tokio::test]
 async fn partition_of_and_where_answer_for_a_key_and_a_receipt() {
     let served = Served::start().await;
     served.stage.attach("orders", "vip-weighted", VIP, &[]).await;
@@ -274,7 +319,7 @@ async fn the_description_and_the_routes_agree() {
             described.insert((path.clone(), method.to_uppercase()));
         }
     }
-    assert_eq!(described.len(), 14);
+    assert_eq!(described.len(), 19);
     for (path, _) in &described {
         let concrete =
             path.replace("{topic}", "none").replace("{name}", "none").replace("{version}", "1.0.0");

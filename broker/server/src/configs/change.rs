@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use ottla_controller::Image;
 use ottla_controller::decide::{self, ConfigChange, ConfigTarget, Decision};
-use ottla_controller::image::Configs;
+use ottla_controller::image::{Configs, HOLD};
 use ottla_model::config::key::Status;
-use ottla_model::config::{Scope, find};
+use ottla_model::config::{Scope, TopicConfig, find};
 use ottla_model::error::{ErrorCode, KafkaError};
 
 use super::{InForce, Rules};
 use crate::broker::Broker;
 use crate::plugins::Prepared;
+use crate::plugins::retaining::{RETENTION, TENANT, TOLD};
 
-/// Configs whose names begin so are the plugins' concern.
-const PLUGIN_PREFIX: &str = "ottla.partitioner";
+/// Configs whose names begin so are the plugins' concern, but for the hold, which stands above them.
+const PLUGIN_PREFIXES: [&str; 2] = ["ottla.partitioner", "ottla.retention"];
 /// How often a change is prepared again because another change of the same topic came between.
 const PREPARATIONS_MAX: usize = 4;
 
@@ -25,6 +26,17 @@ pub enum Wish<'a> {
     Some(Vec<ConfigChange<'a>>),
     /// These are all.
     All(Vec<(&'a str, Option<&'a str>)>),
+}
+
+impl Wish<'_> {
+    /// Whether a config that begins so may change.
+    fn names_prefix(&self, prefix: &str) -> bool {
+        match self {
+            Wish::Some(changes) => changes.iter().any(|change| change.name.starts_with(prefix)),
+            // What is not named goes.
+            Wish::All(_) => true,
+        }
+    }
 }
 
 /// Changes a resource's configs, or only checks that they could be. `by` is who asked, for the record of a switch.
@@ -45,12 +57,12 @@ pub async fn change(
         if validate_only {
             return Ok(());
         }
-        let expected = plugin_configs(&after);
+        let expected = plugin_configs(broker, &image, &after);
         let ordered = broker
             .metadata
             .change(|image| {
                 let (records, after) = decide_on(broker, image, target, wish)?;
-                if plugin_configs(&after) != expected {
+                if plugin_configs(broker, image, &after) != expected {
                     return Ok((Vec::new(), false));
                 }
                 Ok((records, true))
@@ -59,6 +71,10 @@ pub async fn change(
         if ordered {
             if let Some(prepared) = prepared {
                 broker.plugins.install(prepared, by).await;
+            }
+            if matches!(target, ConfigTarget::Topic(_)) && wish.names_prefix("ottla.retention") {
+                // Once a hold is answered, nothing goes any more.
+                broker.partitions.caught_up().await;
             }
             warn_without_effect(target, &after);
             return Ok(());
@@ -86,31 +102,51 @@ async fn prepare_change(
     after: &Configs,
 ) -> Result<Option<Prepared>, KafkaError> {
     let Some(topic) = image.topic(name) else { return Ok(None) };
-    if plugin_configs(&topic.configs) == plugin_configs(after) {
+    if plugin_configs(broker, image, &topic.configs) == plugin_configs(broker, image, after) {
         return Ok(None);
     }
-    prepare_topic(broker, name, topic.partition_count(), after).await.map(Some)
+    prepare_topic(broker, image, name, topic.partition_count(), after).await.map(Some)
 }
 
-/// Proves that a topic's partitioner works, before the change that brings it is ordered.
+/// Proves that a topic's plugins work, before the change that brings them is ordered.
 pub async fn prepare_topic(
     broker: &Arc<Broker>,
+    image: &Image,
     name: &str,
     partitions: i32,
     configs: &Configs,
 ) -> Result<Prepared, KafkaError> {
     let partitions = u32::try_from(partitions).unwrap_or_default();
-    broker.plugins.prepare(name, partitions, &plugin_configs(configs)).await
+    broker.plugins.prepare(name, partitions, &plugin_configs(broker, image, configs)).await
 }
 
-/// Whether configs name a partitioner or say anything of one.
+/// Whether configs name a plugin or say anything of one.
 pub fn touches_plugins(configs: &Configs) -> bool {
-    configs.keys().any(|name| name.starts_with(PLUGIN_PREFIX))
+    configs.keys().any(|name| is_of_plugins(name))
 }
 
-fn plugin_configs(configs: &Configs) -> Configs {
-    let own = configs.iter().filter(|(name, _)| name.starts_with(PLUGIN_PREFIX));
-    own.map(|(name, value)| (name.clone(), value.clone())).collect()
+fn is_of_plugins(name: &str) -> bool {
+    name != HOLD && (name == TENANT || PLUGIN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+/// What plugins are to know of a topic's configs: those of their own, and for a retention policy what the topic's own
+/// retention would go by.
+pub fn plugin_configs(broker: &Broker, image: &Image, configs: &Configs) -> Configs {
+    let own = configs.iter().filter(|(name, _)| is_of_plugins(name));
+    let mut concern: Configs = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    if concern.contains_key(RETENTION) {
+        concern.extend(told_to_retention(broker, image, configs));
+    }
+    concern
+}
+
+/// The configs in force that a retention policy is told.
+pub fn told_to_retention(broker: &Broker, image: &Image, configs: &Configs) -> Configs {
+    let in_force = InForce::new(image, broker.config.node_id, &broker.config.given);
+    let layers = in_force.layers();
+    let told =
+        TOLD.into_iter().filter_map(|key| Some((key.to_owned(), TopicConfig::value(configs, &layers, key)?)));
+    told.collect()
 }
 
 /// Says which of the configs have no effect yet.

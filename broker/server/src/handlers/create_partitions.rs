@@ -65,7 +65,7 @@ async fn create(
     decide::create_partitions(&image, wanted)?;
     let configs = image.topic(&topic.name).map(|topic| topic.configs.clone()).unwrap_or_default();
     let prepared = match touches_plugins(&configs) {
-        true => Some(prepare_topic(broker, &topic.name, topic.count, &configs).await?),
+        true => Some(prepare_topic(broker, &image, &topic.name, topic.count, &configs).await?),
         false => None,
     };
     if validate_only {

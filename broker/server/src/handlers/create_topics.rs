@@ -11,6 +11,7 @@ use ottla_controller::image::Configs;
 use ottla_controller::{Image, Record};
 use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_model::ids::TopicId;
+use ottla_model::topic_name::RETENTION_AUDIT;
 
 use super::view::{text, topic_name};
 use crate::broker::Broker;
@@ -65,7 +66,9 @@ pub async fn create_by_default(broker: &Arc<Broker>, names: Vec<String>) {
     if !in_force.layers().is_true("auto.create.topics.enable") {
         return;
     }
-    let wanted: Vec<Wanted> = names.into_iter().map(Wanted::by_default).collect();
+    // The broker creates its audit by itself, with configs that keep it.
+    let names = names.into_iter().filter(|name| name != RETENTION_AUDIT);
+    let wanted: Vec<Wanted> = names.map(Wanted::by_default).collect();
     let answers = create_all(broker, &wanted, false).await;
     broker.partitions.caught_up().await;
     for (Wanted { name: topic, .. }, answer) in wanted.into_iter().zip(answers) {
@@ -74,6 +77,26 @@ pub async fn create_by_default(broker: &Arc<Broker>, names: Vec<String>) {
             Err(error) if error.code == ErrorCode::TopicAlreadyExists => {}
             Err(error) => tracing::info!(topic, %error, "the topic could not be created for a client"),
         }
+    }
+}
+
+/// Creates a topic that the broker needs for itself. One that is there already is as good.
+///
+/// # Errors
+/// Those of creating topics.
+pub async fn create_internal(
+    broker: &Arc<Broker>,
+    name: &str,
+    partitions: i32,
+    configs: &[(&str, &str)],
+) -> Result<(), KafkaError> {
+    let configs = configs.iter().map(|&(key, value)| (key.to_owned(), Some(value.to_owned())));
+    let wanted = Wanted { partitions, configs: configs.collect(), ..Wanted::by_default(name.to_owned()) };
+    let answers = create_all(broker, &[wanted], false).await;
+    broker.partitions.caught_up().await;
+    match answers.into_iter().next() {
+        Some(Err(error)) if error.code != ErrorCode::TopicAlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -159,8 +182,9 @@ async fn create_all(broker: &Arc<Broker>, topics: &[Wanted], validate_only: bool
 
 /// Creates a topic whose configs name a plugin: proved first, then ordered, then in force.
 async fn create_with_plugin(broker: &Arc<Broker>, topic: &Wanted, validate_only: bool, by: &str) -> Answer {
-    let (_, would_be) = topic.decide(broker, &broker.metadata.image())?;
-    let prepared = prepare_topic(broker, &topic.name, would_be.partitions, &would_be.configs).await?;
+    let image = broker.metadata.image();
+    let (_, would_be) = topic.decide(broker, &image)?;
+    let prepared = prepare_topic(broker, &image, &topic.name, would_be.partitions, &would_be.configs).await?;
     if validate_only {
         return Ok(would_be);
     }

@@ -17,6 +17,7 @@ use kafka_protocol::protocol::StrBytes;
 use ottla_model::batch::{Compression, Header, only_batch};
 use ottla_model::error::ErrorCode;
 use ottla_model::ids::TopicId;
+use ottla_model::topic_name::is_internal;
 use ottla_replication::{
     Acks, AppendError, ClientBatch, Committed, Enqueued, Partition, RECORD_ERRORS_MAX, Screened,
 };
@@ -171,6 +172,11 @@ async fn append(
     acks: Option<Acks>,
 ) -> Result<Enqueued, Refusal> {
     let partition = topic.partition(data.index)?;
+    if is_internal(&topic.name) {
+        // As Kafka answers, for whose clients these topics are to read only.
+        let message = format!("{} is the broker's own: clients cannot append to it", topic.name);
+        return Err(AppendError::new(ErrorCode::InvalidTopicException, message).into());
+    }
     let batch = one_batch(data.records.unwrap_or_default(), context)?;
     let acks = acks.ok_or(ErrorCode::InvalidRequiredAcks)?;
     let appended = append_to(broker, context, topic, partition, batch, acks).await;

@@ -14,6 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::Plugins;
 use super::attachment::{Attachment, Failure, Slot, Trouble};
 use super::cluster::{Switch, SwitchedTo, TopicView};
+use super::retaining::Retaining;
 use super::role::{Attaching, Partitioning, Role, SettingsOf};
 use super::rule::switch_rule;
 use super::settings::{self, Settings, TopicConfigs, invalid};
@@ -27,6 +28,7 @@ const RESTART: &str = "restart";
 #[derive(Default)]
 pub struct Prepared {
     partitioner: Option<Change<Partitioning>>,
+    retention: Option<Change<Retaining>>,
 }
 
 /// The part of a prepared change in one role.
@@ -45,7 +47,13 @@ pub(super) trait Part: Role {
 
 impl Part for Partitioning {
     fn part(partitioner: Option<Change<Partitioning>>) -> Prepared {
-        Prepared { partitioner }
+        Prepared { partitioner, retention: None }
+    }
+}
+
+impl Part for Retaining {
+    fn part(retention: Option<Change<Retaining>>) -> Prepared {
+        Prepared { partitioner: None, retention }
     }
 }
 
@@ -62,7 +70,9 @@ impl Plugins {
         configs: &TopicConfigs,
     ) -> Result<Prepared, KafkaError> {
         // The roles always in this order: whoever changes several holds their locks in it.
-        Ok(Prepared { partitioner: self.prepare_role(topic, partitions, configs).await? })
+        let partitioner = self.prepare_role(topic, partitions, configs).await?;
+        let retention = self.prepare_role(topic, partitions, configs).await?;
+        Ok(Prepared { partitioner, retention })
     }
 
     async fn prepare_role<R: Role>(
@@ -145,7 +155,7 @@ impl Plugins {
     }
 
     /// Compiles, instantiates, configures and warms up, on a thread that may block.
-    async fn attach<R: Role>(
+    pub(super) async fn attach<R: Role>(
         &self,
         slot: &Arc<Slot<R>>,
         version: &Registered,
@@ -184,11 +194,12 @@ impl Plugins {
 
     /// Puts a prepared change in force: it serves from the next batch on. `by` says who asked, for the record.
     pub async fn install(&self, prepared: Prepared, by: &str) {
-        let Prepared { partitioner } = prepared;
+        let Prepared { partitioner, retention } = prepared;
         self.install_role(partitioner, by).await;
+        self.install_role(retention, by).await;
     }
 
-    pub(super) async fn install_role<R: Role>(&self, change: Option<Change<R>>, by: &str) {
+    async fn install_role<R: Role>(&self, change: Option<Change<R>>, by: &str) {
         let Some(Change { slot, next, switches, _changing }) = change else { return };
         let switch = switches.then(|| self.switch(&slot, next.as_deref(), by));
         let serves = next.as_ref().is_none_or(|next| next.running.is_ok());

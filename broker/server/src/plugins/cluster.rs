@@ -10,6 +10,8 @@ use tokio::sync::watch;
 
 use super::settings::TopicConfigs;
 use super::version::Registered;
+use crate::retention::Tried;
+use crate::retention::report::TopicReport;
 
 /// A topic as the plugins see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct TopicView {
     pub partitions: u32,
     /// Those of the topic's configs that concern plugins, and what a plugin is told of the others.
     pub configs: TopicConfigs,
+    /// `ottla.retention.hold`
+    pub held: bool,
 }
 
 /// A change of what serves a topic.
@@ -104,6 +108,10 @@ pub trait Cluster: Send + Sync + 'static {
 
     fn topic(&self, name: &str) -> Option<TopicView>;
 
+    /// What a retention policy is told of a topic: the configs in [`super::retaining::TOLD`], as they are in force. A
+    /// topic's view has them only where it asks for a policy.
+    fn told(&self, topic: &str) -> TopicConfigs;
+
     /// Sets (or with `None` removes) configs of a topic, as IncrementalAlterConfigs does.
     async fn alter(
         &self,
@@ -126,6 +134,12 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Resolves a receipt. Blocks while logs are searched.
     fn whereabouts(&self, topic: &str, partition: i32, offset: i64) -> Result<Whereabouts, KafkaError>;
+
+    /// Lets a topic's retention policy judge everything now, or the topic's own retention where there is none.
+    async fn clean(&self, topic: &str, by: &str) -> Result<TopicReport, KafkaError>;
+
+    /// What would go, by the policy that is attached or one that is tried.
+    async fn dry_run(&self, topic: &str, tried: Option<Tried>) -> Result<TopicReport, KafkaError>;
 
     /// What the configs allow plugins; none where they say nothing.
     fn limits(&self) -> Option<Limits>;

@@ -16,7 +16,7 @@ const NICE: i32 = 8;
 const SLOW_CALLS_MAX: usize = 256;
 
 /// Runs `work` where it may block: on a thread of low priority if it `is_slow`.
-pub(super) fn run<T: Send + 'static>(
+pub(crate) fn run<T: Send + 'static>(
     is_slow: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Plugins;
 use super::attachment::Slot;
 use super::cluster::TopicView;
+use super::retaining::Retaining;
 use super::role::{Partitioning, Role};
 use super::settings;
 
@@ -29,6 +30,7 @@ impl Plugins {
         self.reconcile_all(&mut work, false).await;
         work.join_all().await;
         self.record_unrecorded::<Partitioning>().await;
+        self.record_unrecorded::<Retaining>().await;
         self.sweep().await;
     }
 
@@ -69,6 +71,7 @@ impl Plugins {
     async fn reconcile_all(self: &Arc<Self>, work: &mut JoinSet<()>, retry: bool) {
         let topics = self.cluster.topics();
         self.reconcile_role::<Partitioning>(&topics, work, retry).await;
+        self.reconcile_role::<Retaining>(&topics, work, retry).await;
     }
 
     async fn reconcile_role<R: Role>(

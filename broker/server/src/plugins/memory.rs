@@ -12,7 +12,11 @@ use tokio::sync::watch;
 
 use super::Plugins;
 use super::cluster::{Cluster, Part, PartState, Switch, TopicView, Whereabouts};
+use super::retaining::TOLD;
+use super::settings::TopicConfigs;
 use super::version::Registered;
+use crate::retention::Tried;
+use crate::retention::report::{Policy, TopicReport};
 
 #[derive(Default)]
 struct State {
@@ -41,7 +45,7 @@ impl Memory {
     /// Creates a topic, or changes it behind the back of the plugins, as another broker would.
     pub(crate) fn put_topic(&self, name: &str, partitions: u32, configs: &[(&str, &str)]) {
         let configs = configs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        let view = TopicView { name: name.into(), id: name.into(), partitions, configs };
+        let view = TopicView { name: name.into(), id: name.into(), partitions, configs, held: false };
         self.state.lock().topics.insert(name.into(), view);
         self.version.send_modify(|version| *version += 1);
     }
@@ -104,6 +108,13 @@ impl Cluster for Memory {
         self.state.lock().topics.get(name).cloned()
     }
 
+    fn told(&self, topic: &str) -> TopicConfigs {
+        let view = self.topic(topic);
+        let mut configs = view.map(|view| view.configs).unwrap_or_default();
+        configs.retain(|key, _| TOLD.contains(&key.as_str()));
+        configs
+    }
+
     async fn alter(
         &self,
         topic: &str,
@@ -150,6 +161,16 @@ impl Cluster for Memory {
         }
         let part = Part { records: 3, partition: 7, offset: None, state: PartState::UnderWay };
         Ok(Whereabouts { record: 0, parts: vec![part], rule: "0".repeat(64), plugin: None, config: None })
+    }
+
+    async fn clean(&self, topic: &str, _by: &str) -> Result<TopicReport, KafkaError> {
+        Ok(TopicReport { topic: topic.into(), ..TopicReport::default() })
+    }
+
+    async fn dry_run(&self, topic: &str, tried: Option<Tried>) -> Result<TopicReport, KafkaError> {
+        let plugin = tried.map(|tried| (tried.plugin, tried.config)).unwrap_or_default();
+        let policy = Policy { name: plugin.0, rule: plugin.1, ..Policy::default() };
+        Ok(TopicReport { topic: topic.into(), dry_run: true, policy: Some(policy), ..TopicReport::default() })
     }
 
     fn limits(&self) -> Option<Limits> {

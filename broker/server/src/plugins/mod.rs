@@ -2,6 +2,8 @@
 //! serves a topic (`settings`, `change`), and the produce handler asks what serves (`attachment`) where the records
 //! of a batch go (`stage`), after the duplicate check and before the append.
 //!
+//! Retention passes ask the policy of a topic (`retaining`) what of it stays.
+//!
 //! Invariant: what serves a topic changes only between batches, by something that was proved to work; a topic whose
 //! plugin cannot serve answers as its `ottla.partitioner.on.error` says, never as if it had none.
 
@@ -9,7 +11,7 @@ pub mod attachment;
 mod change;
 pub mod cluster;
 pub mod counts;
-mod elsewhere;
+pub(crate) mod elsewhere;
 mod embedded;
 mod families;
 mod fill;
@@ -20,6 +22,7 @@ pub mod logs;
 pub(crate) mod memory;
 mod push;
 pub mod registry;
+pub mod retaining;
 pub mod role;
 pub mod rule;
 pub mod settings;
@@ -43,11 +46,15 @@ pub use attachment::{Attachment, Slot};
 pub use change::Prepared;
 pub use cluster::Cluster;
 pub use push::{PushError, Pushed};
+pub use retaining::RetentionStatus;
 pub use status::{Place, Status};
 
+use crate::retention::Tried;
+use crate::retention::report::TopicReport;
 use cluster::Whereabouts;
 use logs::Logs;
 use registry::Registry;
+use retaining::Retaining;
 use slots::Slots;
 use store::Store;
 
@@ -74,6 +81,7 @@ pub struct Plugins {
     cluster: Arc<dyn Cluster>,
     logs: Arc<Logs>,
     slots: Slots,
+    retaining: Slots<Retaining>,
     attaching: Arc<Semaphore>,
     /// Held while plugins are registered or deleted, and while the store is swept.
     pushing: Mutex<()>,
@@ -91,6 +99,7 @@ impl Plugins {
             cluster,
             logs: Arc::new(Logs::new(clock)),
             slots: Slots::default(),
+            retaining: Slots::default(),
             attaching: Arc::new(Semaphore::new(ATTACHING_MAX)),
             pushing: Mutex::default(),
         })
@@ -133,6 +142,16 @@ impl Plugins {
         by: &str,
     ) -> Result<(), KafkaError> {
         self.cluster.alter(topic, changes, by).await
+    }
+
+    /// Removes now what a topic's retention condemns; see [`Cluster::clean`].
+    pub async fn clean(&self, topic: &str, by: &str) -> Result<TopicReport, KafkaError> {
+        self.cluster.clean(topic, by).await
+    }
+
+    /// What a topic's retention would remove; see [`Cluster::dry_run`].
+    pub async fn dry_run(&self, topic: &str, tried: Option<Tried>) -> Result<TopicReport, KafkaError> {
+        self.cluster.dry_run(topic, tried).await
     }
 
     /// Where the records behind a receipt went. Blocks while logs are searched.

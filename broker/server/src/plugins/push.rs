@@ -14,6 +14,7 @@ use super::Plugins;
 use super::change::{Part, Prepared};
 use super::cluster::TopicView;
 use super::registry::kind_names;
+use super::retaining::Retaining;
 use super::role::{Partitioning, Role};
 use super::settings;
 use super::version::{self, Registered, latest};
@@ -127,6 +128,7 @@ impl Plugins {
         self.store(&known.digest, component).await?;
         for topic in self.topics_of(known) {
             self.reconcile_troubled::<Partitioning>(&topic).await;
+            self.reconcile_troubled::<Retaining>(&topic).await;
         }
         Ok(())
     }
@@ -173,6 +175,8 @@ impl Plugins {
         for topic in topics {
             let candidate = (registered, compiled);
             let changed = self.prepare_reload::<Partitioning>(&topic, candidate).await?;
+            reloads.extend(changed.map(|prepared| (topic.name.clone(), prepared)));
+            let changed = self.prepare_reload::<Retaining>(&topic, candidate).await?;
             reloads.extend(changed.map(|prepared| (topic.name.clone(), prepared)));
         }
         Ok(reloads)
@@ -249,6 +253,7 @@ impl Plugins {
     /// Topics that a version serves, or that ask for it.
     pub fn topics_of(&self, version: &Registered) -> Vec<String> {
         let mut topics = self.topics_in::<Partitioning>(version);
+        topics.extend(self.topics_in::<Retaining>(version));
         topics.sort();
         topics.dedup();
         topics

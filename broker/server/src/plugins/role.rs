@@ -91,13 +91,15 @@ pub trait Role: Sized + Send + Sync + 'static {
     fn attach(attaching: Attaching<'_>, options: &Self::Options) -> Result<Arc<Self::Running>, String>;
 
     /// A change for a topic of so many partitions is being prepared.
-    fn prepare(slot: &Slot<Self>, partitions: u32);
+    fn prepare(_slot: &Slot<Self>, _partitions: u32) {}
 
     /// Tells what serves how the topic's partitions are now.
-    fn observe(plugins: &Plugins, slot: &Slot<Self>, attachment: &Attachment<Self>, partitions: u32);
+    fn observe(_plugins: &Plugins, _slot: &Slot<Self>, _attachment: &Attachment<Self>, _partitions: u32) {}
 
     /// How the partitions are, for a plugin that is about to be attached.
-    fn partitions(plugins: &Plugins, slot: &Slot<Self>, partitions: u32) -> Partitions;
+    fn partitions(_plugins: &Plugins, _slot: &Slot<Self>, partitions: u32) -> Partitions {
+        Partitions::idle(partitions)
+    }
 }
 
 /// The plugin places records.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ottla_controller::record::SwitchKind;
 use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_model::murmur2;
 use ottla_plugin_host::{Columns, Fields, Kind, Placement};
@@ -11,6 +12,7 @@ use super::Plugins;
 use super::attachment::{Attachment, Trouble};
 use super::cluster::Switch;
 use super::counts::CountsSnapshot;
+use super::role::Role;
 use super::settings::{Mode, OnError};
 
 /// Whether a topic's plugin decides.
@@ -24,7 +26,17 @@ pub enum State {
     Failed,
 }
 
-/// A topic's plugin.
+impl State {
+    pub(super) fn of<R: Role>(attachment: Option<&Attachment<R>>) -> State {
+        match attachment {
+            None => State::None,
+            Some(Attachment { running: Ok(_), .. }) => State::Serving,
+            Some(_) => State::Failed,
+        }
+    }
+}
+
+/// A topic's partitioner.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     pub topic: String,
@@ -78,14 +90,11 @@ impl Plugins {
         let version = attachment.and_then(|attachment| attachment.version.as_ref());
         let running = attachment.and_then(|attachment| attachment.running.as_ref().ok());
         let settings = attachment.map(|attachment| &attachment.settings);
+        let switches = self.cluster.switches(topic).into_iter();
         Ok(Status {
             topic: view.name,
             partitions: view.partitions,
-            state: match attachment {
-                None => State::None,
-                Some(Attachment { running: Ok(_), .. }) => State::Serving,
-                Some(_) => State::Failed,
-            },
+            state: State::of(attachment),
             plugin: settings.map(|settings| settings.reference.name.clone()),
             version: version.map(|version| version.version.to_string()),
             digest: version.map(|version| version.digest.clone()),
@@ -99,7 +108,7 @@ impl Plugins {
             trouble: slot.as_ref().and_then(|slot| slot.trouble()),
             stats: attachment.map(|attachment| attachment.counts.snapshot()),
             loads_bytes: attachment.map(|attachment| attachment.loads.bytes_per_second()).unwrap_or_default(),
-            switches: self.cluster.switches(topic),
+            switches: switches.filter(|switch| switch.kind == SwitchKind::Partitioner).collect(),
         })
     }
 
@@ -167,7 +176,7 @@ impl Plugins {
     }
 }
 
-fn unknown_topic(topic: &str) -> KafkaError {
+pub(super) fn unknown_topic(topic: &str) -> KafkaError {
     let message = format!("there is no topic {}", super::version::shown(topic));
     KafkaError::new(ErrorCode::UnknownTopicOrPartition, message)
 }

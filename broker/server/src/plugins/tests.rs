@@ -4,7 +4,9 @@
 mod attach;
 mod errors;
 mod place;
+pub(crate) mod policies;
 mod push;
+mod retention;
 #[path = "../../../plugin-host/tests/support/mod.rs"]
 pub(crate) mod support;
 

@@ -11,13 +11,7 @@ const HEADER: &str =
     "// Generated from wit/ by `cargo run -p ottla-componentize --example bindings`; not edited by hand.\n";
 
 /// Each world of the contract that the SDK serves: its name, and its module in `ottla_plugin::bindings`.
-const WORLDS: [(&str, &str); 5] = [
-    ("key-partitioner", "keys"),
-    ("record-partitioner", "records"),
-    ("segment-retention", "segment_retention"),
-    ("record-retention", "record_retention"),
-    ("retention", "retention"),
-];
+const WORLDS: [(&str, &str); 2] = [("key-partitioner", "keys"), ("record-partitioner", "records")];
 
 /// The files and what belongs into them.
 pub fn bindings() -> Result<Vec<(PathBuf, String)>> {
@@ -43,8 +37,6 @@ fn generate(root: &Path, world: &str, module: &str) -> Result<(PathBuf, String)>
     let mut files = Files::default();
     generator.generate(&mut resolve, world, &mut files)?;
     let (_, text) = files.iter().next().context("the generator wrote no file")?;
-    // Two worlds export the same interface, and the generator names these macros after the interface alone.
-    let text = std::str::from_utf8(text)?.replace("__export_ottla_plugin_", &format!("__export_{module}_"));
-    let text = format!("{HEADER}{text}");
+    let text = format!("{HEADER}{}", std::str::from_utf8(text)?);
     Ok((root.join(format!("plugin-sdk/rust/src/bindings/{module}.rs")), text))
 }
