@@ -173,7 +173,7 @@ fn warm_up_retention(
         let outcome = match judged {
             Ok(Some(answer)) => {
                 let mut judgement = Judgement { verdicts: Vec::new(), again_ms: None };
-                verdicts::judge_records(answer, count, &mut judgement)
+                verdicts::judge_records(answer, &view, &mut judgement)
             }
             Ok(None) => break,
             Err(error) => Err(calls::fault(&error, instance.context(), limits)),

@@ -111,7 +111,7 @@ impl Retention {
                 let judged = instance
                     .call(limits.batch_time_ms, |exports, store| exports.judge_records(store, &part, now_ms));
                 match judged {
-                    Ok(Some(answer)) => verdicts::judge_records(answer, part.count, &mut judgement)?,
+                    Ok(Some(answer)) => verdicts::judge_records(answer, &part, &mut judgement)?,
                     Ok(None) => {
                         return Err(CallError::Failed("the component does not export retain-records".into()));
                     }

@@ -2,10 +2,12 @@
 //! record has exactly one that the contract knows.
 
 use crate::calls::REASON_BYTES_MAX;
+use crate::columns::View;
 use crate::contract_v0_1::{RawJudgement, RawSegmentVerdict, RawVerdict, RawVerdicts};
 use crate::error::CallError;
 use crate::judgement::{Judgement, RecordVerdict, SegmentVerdict};
 use crate::log::cut;
+use crate::topic::Fields;
 
 /// Checks an answer about `count` segments. `ask` is right only if the component `has_records`.
 pub(crate) fn judge_segments(
@@ -30,14 +32,16 @@ pub(crate) fn judge_segments(
     Ok(verdicts.into_iter().map(known).collect())
 }
 
-/// Checks an answer about `count` records and appends it to the judgement of those before them.
+/// Checks an answer about the records of `view` and appends it to the judgement of those before them.
 pub(crate) fn judge_records(
     answer: Result<RawJudgement, String>,
-    count: u32,
+    view: &View<'_>,
     judgement: &mut Judgement,
 ) -> Result<(), CallError> {
     let answer = answer.map_err(failed)?;
+    let count = view.count;
     let verdicts = &mut judgement.verdicts;
+    let before = verdicts.len();
     match answer.verdicts {
         RawVerdicts::All(raw) => verdicts.resize(verdicts.len() + count as usize, known(raw)),
         RawVerdicts::Each(each) => {
@@ -55,11 +59,24 @@ pub(crate) fn judge_records(
             verdicts.extend(each.into_iter().map(coded));
         }
     }
+    if view.fields.contains(Fields::KEYS)
+        && let Some(index) = keyless_tombstone(view.keys.lengths, &verdicts[before..])
+    {
+        return Err(CallError::BadAnswer(format!(
+            "it made a tombstone of record {index}, which has no key that could stay"
+        )));
+    }
     judgement.again_ms = match (judgement.again_ms, answer.again_ms) {
         (Some(before), Some(again)) => Some(before.min(again)),
         _ => None,
     };
     Ok(())
+}
+
+/// The first record that shall keep a key and has none; lengths of -1 are null.
+fn keyless_tombstone(key_lengths: &[i32], verdicts: &[RecordVerdict]) -> Option<usize> {
+    let mut records = key_lengths.iter().zip(verdicts);
+    records.position(|(length, verdict)| *length < 0 && *verdict == RecordVerdict::Tombstone)
 }
 
 fn failed(reason: String) -> CallError {
@@ -86,6 +103,7 @@ fn coded(code: u8) -> RecordVerdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::Columns;
 
     use RawSegmentVerdict as Raw;
     use RecordVerdict::{Erase, Keep, Tombstone};
@@ -93,7 +111,8 @@ mod tests {
     fn records(parts: Vec<(RawVerdicts, Option<i64>)>, counts: &[u32]) -> Result<Judgement, CallError> {
         let mut judgement = Judgement { verdicts: Vec::new(), again_ms: Some(i64::MAX) };
         for ((verdicts, again_ms), count) in parts.into_iter().zip(counts) {
-            judge_records(Ok(RawJudgement { verdicts, again_ms }), *count, &mut judgement)?;
+            let view = View { count: *count, ..View::default() };
+            judge_records(Ok(RawJudgement { verdicts, again_ms }), &view, &mut judgement)?;
         }
         Ok(judgement)
     }
@@ -126,6 +145,25 @@ mod tests {
             let expected = Judgement { verdicts: all.clone(), again_ms: joined };
             assert_eq!(records(parts(again), &[3, 2]), Ok(expected));
         }
+    }
+
+    #[test]
+    fn a_record_without_a_key_becomes_no_tombstone() {
+        let mut columns = Columns::new();
+        for key in [Some(&b"a"[..]), None] {
+            columns.push_key(key);
+        }
+        let judge = |codes| {
+            let mut judgement = Judgement { verdicts: vec![Erase; 3], again_ms: None };
+            let answer = RawJudgement { verdicts: RawVerdicts::Each(codes), again_ms: None };
+            judge_records(Ok(answer), &columns.view(Fields::KEYS), &mut judgement)
+        };
+        assert_eq!(judge(vec![2, 1]), Ok(()));
+        let wrong = judge(vec![2, 2]);
+        assert!(
+            matches!(&wrong, Err(CallError::BadAnswer(reason)) if reason.contains("record 1")),
+            "{wrong:?}"
+        );
     }
 
     #[test]

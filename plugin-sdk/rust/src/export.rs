@@ -9,7 +9,11 @@ use crate::bindings;
 use crate::bindings::keys::exports::ottla::plugin::partition_keys as k;
 use crate::bindings::records::exports::ottla::plugin::partition_records as r;
 use crate::records::{Column, Columns};
-use crate::{KeyPartitioner, Partitions, RecordPartitioner, Topic, config, keys, records};
+use crate::retention::{self, Judged};
+use crate::{
+    Fields, KeyPartitioner, Partitions, Progress, RecordPartitioner, RetainRecords, RetainSegments,
+    Retention, Segment, SegmentVerdict, Topic, Usage, config, keys, records,
+};
 
 /// Makes a panic's message the plugin's last error line, which the broker quotes.
 fn report_panics() {
@@ -140,4 +144,47 @@ impl<P: RecordPartitioner> RecordsSlot<P> {
 
 fn column(raw: Option<&bindings::records::ottla::plugin::types::Column>) -> Column<'_> {
     raw.map(|raw| Column { lengths: &raw.lengths, bytes: &raw.bytes }).unwrap_or_default()
+}
+
+/// Holds the one instance of a retention policy. A component with both interfaces is configured through each of them,
+/// with the same topic and config; the later one stays.
+pub struct RetentionSlot<P>(RefCell<Option<P>>);
+
+impl<P: Retention> RetentionSlot<P> {
+    pub const fn new() -> Self {
+        RetentionSlot(RefCell::new(None))
+    }
+
+    pub fn configure(&self, topic: Topic, json: &str) -> Result<(), String> {
+        report_panics();
+        *self.0.borrow_mut() = Some(P::configure(config::parse(json)?, &topic)?);
+        Ok(())
+    }
+
+    fn with<T>(&self, call: impl FnOnce(&mut P) -> T) -> T {
+        call(self.0.borrow_mut().as_mut().expect(UNCONFIGURED))
+    }
+}
+
+impl<P: RetainRecords> RetentionSlot<P> {
+    pub fn configure_records(&self, topic: Topic, json: &str) -> Result<Fields, String> {
+        self.configure(topic, json)?;
+        Ok(self.with(|plugin| plugin.fields()))
+    }
+
+    pub fn judge_records(&self, columns: Columns<'_>, now_ms: i64) -> Result<Judged, String> {
+        self.with(|plugin| retention::judge_records(plugin, columns, now_ms))
+    }
+}
+
+impl<P: RetainSegments> RetentionSlot<P> {
+    pub fn judge_segments(
+        &self,
+        usage: Usage,
+        segments: &[Segment],
+        groups: &[Progress],
+        now_ms: i64,
+    ) -> Result<Vec<SegmentVerdict>, String> {
+        self.with(|plugin| retention::judge_segments(plugin, usage, segments, groups, now_ms))
+    }
 }

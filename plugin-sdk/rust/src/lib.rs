@@ -1,5 +1,13 @@
-//! What the author of a plugin uses. A plugin is a type that implements [`KeyPartitioner`] or [`RecordPartitioner`]
-//! and one macro call; this crate turns the broker's batches into calls of one function per record.
+//! What the author of a plugin uses. A plugin is a type that implements a trait and one macro call; this crate turns
+//! the broker's batches into calls of one function per record.
+//!
+//! | a plugin that says | implements | and calls |
+//! |---|---|---|
+//! | where records go, by key | [`KeyPartitioner`] | [`export_key_partitioner!`] |
+//! | where records go, by anything | [`RecordPartitioner`] | [`export_record_partitioner!`] |
+//! | which records stay | [`Retention`], [`RetainRecords`] | [`export_record_retention!`] |
+//! | which segments stay | [`Retention`], [`RetainSegments`] | [`export_segment_retention!`] |
+//! | both | [`Retention`], [`RetainSegments`], [`RetainRecords`] | [`export_retention!`] |
 //!
 //! ```
 //! use ottla_plugin::{At, KeyPartitioner, NoConfig, Partitions, Refusal, Topic};
@@ -36,15 +44,24 @@ pub mod bindings {
     #[rustfmt::skip]
     pub mod keys;
     #[rustfmt::skip]
+    pub mod record_retention;
+    #[rustfmt::skip]
     pub mod records;
+    #[rustfmt::skip]
+    pub mod retention;
+    #[rustfmt::skip]
+    pub mod segment_retention;
 }
 
 mod answer;
 mod config;
 mod keys;
+mod limits;
 pub mod log;
+mod macros;
 pub mod murmur2;
 mod records;
+mod retention;
 pub mod testing;
 mod topic;
 
@@ -54,7 +71,11 @@ mod export;
 pub use answer::Refusal;
 pub use config::NoConfig;
 pub use keys::KeyPartitioner;
+pub use limits::TopicLimits;
 pub use records::{Fields, Header, Headers, Record, RecordPartitioner};
+pub use retention::{
+    Progress, RetainRecords, RetainSegments, Retention, Segment, SegmentAt, SegmentVerdict, Usage, Verdict,
+};
 pub use topic::{At, Partitions, Topic};
 
 /// The plugin in the SDK's README must compile.
@@ -66,7 +87,10 @@ pub struct Readme;
 #[doc(hidden)]
 #[cfg(target_arch = "wasm32")]
 pub mod exported {
-    pub use crate::export::{KeysSlot, RecordsSlot};
+    pub use crate::export::{KeysSlot, RecordsSlot, RetentionSlot};
+    pub use crate::records::{Column, Columns};
+    pub use crate::retention::Codes;
+    pub use crate::{Progress, Segment, SegmentVerdict, Topic, Usage};
 }
 
 /// Makes the component of this crate a key partitioner: `export_key_partitioner!(MyType);`, once, where `MyType`

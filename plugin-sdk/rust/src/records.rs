@@ -1,5 +1,5 @@
-//! Partitioners that see more than keys. `export` builds [`Columns`] over the broker's lists and calls [`place`] for
-//! each batch; an author implements the trait.
+//! Records as plugins see them, and partitioners that see more than keys. `export` builds [`Columns`] over the broker's
+//! lists and calls [`place`] for each batch; an author implements the trait. `retention` walks the same columns.
 
 use serde::de::DeserializeOwned;
 
@@ -19,6 +19,7 @@ pub struct Fields {
 impl Fields {
     pub const NONE: Fields = Fields { keys: false, values: false, headers: false, timestamps: false };
     pub const KEYS: Fields = Fields { keys: true, ..Fields::NONE };
+    pub const TIMESTAMPS: Fields = Fields { timestamps: true, ..Fields::NONE };
 }
 
 /// Decides partitions by any part of a record. What [`crate::KeyPartitioner`] says of state holds here too.
@@ -76,6 +77,12 @@ impl<'a> Headers<'a> {
     pub fn has(self, key: &[u8]) -> bool {
         self.into_iter().any(|header| header.key == key)
     }
+
+    /// The last header of this name, which is the one that Kafka's clients take where there are several.
+    #[inline]
+    pub fn last(self, key: &[u8]) -> Option<Header<'a>> {
+        self.into_iter().filter(|header| header.key == key).last()
+    }
 }
 
 impl<'a> Iterator for Headers<'a> {
@@ -91,9 +98,9 @@ impl<'a> Iterator for Headers<'a> {
 
 /// What is left of a column.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Column<'a> {
-    pub(crate) lengths: &'a [i32],
-    pub(crate) bytes: &'a [u8],
+pub struct Column<'a> {
+    pub lengths: &'a [i32],
+    pub bytes: &'a [u8],
 }
 
 impl<'a> Column<'a> {
@@ -120,14 +127,31 @@ impl<'a> Iterator for Column<'a> {
 
 /// A batch as it crosses. Columns that were not asked for are empty.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Columns<'a> {
-    pub(crate) count: u32,
-    pub(crate) keys: Column<'a>,
-    pub(crate) values: Column<'a>,
-    pub(crate) timestamps_ms: &'a [i64],
-    pub(crate) header_counts: &'a [u32],
-    pub(crate) header_keys: Column<'a>,
-    pub(crate) header_values: Column<'a>,
+pub struct Columns<'a> {
+    pub count: u32,
+    pub keys: Column<'a>,
+    pub values: Column<'a>,
+    pub timestamps_ms: &'a [i64],
+    pub header_counts: &'a [u32],
+    pub header_keys: Column<'a>,
+    pub header_values: Column<'a>,
+}
+
+impl<'a> Columns<'a> {
+    /// Cuts the record off that is `index`-th of the batch; callers go through them in order.
+    #[inline]
+    pub(crate) fn next_record(&mut self, index: usize) -> Record<'a> {
+        let headers = self.header_counts.get(index).map_or(0, |&count| count as usize);
+        Record {
+            key: self.keys.next().flatten(),
+            value: self.values.next().flatten(),
+            timestamp_ms: self.timestamps_ms.get(index).copied().unwrap_or(0),
+            headers: Headers {
+                keys: self.header_keys.split(headers),
+                values: self.header_values.split(headers),
+            },
+        }
+    }
 }
 
 #[inline]
@@ -138,17 +162,5 @@ pub(crate) fn place<P: RecordPartitioner>(
     mut columns: Columns<'_>,
 ) -> Answer {
     let at = At { client, partitions };
-    collect(columns.count as usize, client, |index| {
-        let headers = columns.header_counts.get(index).map_or(0, |&count| count as usize);
-        let record = Record {
-            key: columns.keys.next().flatten(),
-            value: columns.values.next().flatten(),
-            timestamp_ms: columns.timestamps_ms.get(index).copied().unwrap_or(0),
-            headers: Headers {
-                keys: columns.header_keys.split(headers),
-                values: columns.header_values.split(headers),
-            },
-        };
-        plugin.partition(record, at)
-    })
+    collect(columns.count as usize, client, |index| plugin.partition(columns.next_record(index), at))
 }

@@ -10,6 +10,13 @@ pub struct Topic {
     pub properties: Vec<(String, String)>,
 }
 
+impl Topic {
+    /// A property by its name.
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.properties.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// The state of the topic's partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Partitions {

@@ -97,7 +97,17 @@ async fn plugins_are_uploaded_listed_described_and_deleted() {
     let (_, list) = served.get("/v1/plugins").await;
     let names: Vec<_> =
         list["plugins"].as_array().unwrap().iter().map(|plugin| plugin["name"].clone()).collect();
-    assert_eq!(names, ["key-hash", "round-robin", "sticky", "vip-weighted"]);
+    let shipped = [
+        "erase-subject",
+        "keep-by-class",
+        "key-hash",
+        "round-robin",
+        "size-share",
+        "sticky",
+        "ttl-header",
+        "vip-weighted",
+    ];
+    assert_eq!(names, shipped);
 
     let component = support::behaves_unless_three("(unreachable)", "");
     let (status, pushed) = served.push("name=mine&version=1.0.0", &component).await;

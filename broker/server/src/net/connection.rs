@@ -171,7 +171,7 @@ impl<S: Service> Connection<S> {
             biased;
             () = self.stop.cancelled() => Err(End::Stopping),
             response = head(&mut self.pending) => self.settle(response),
-            writable = self.stream.writable(), if !self.output.is_empty() => Ok(writable?),
+            ready = self.output.ready(&self.stream), if !self.output.is_empty() => Ok(ready?),
             readable = self.stream.readable(), if has_room => {
                 readable?;
                 self.read()
@@ -265,7 +265,7 @@ impl<S: Service> Connection<S> {
                 outcome = &mut handler => return Ok(outcome),
                 () = self.stop.cancelled(), if abandonable => return Err(End::Stopping),
                 response = head(&mut self.pending) => self.settle(response)?,
-                writable = self.stream.writable(), if !self.output.is_empty() => writable?,
+                ready = self.output.ready(&self.stream), if !self.output.is_empty() => ready?,
                 readable = self.stream.readable(), if may_read => {
                     readable?;
                     self.read()?;
@@ -380,7 +380,7 @@ impl<S: Service> Connection<S> {
             if self.output.is_empty() {
                 return Ok(());
             }
-            self.stream.writable().await?;
+            self.output.ready(&self.stream).await?;
         }
     }
 }

@@ -8,6 +8,7 @@ mod gate;
 mod input;
 mod listener;
 mod output;
+mod residency;
 
 pub use budget::Budget;
 pub use front::{Front, Serving};

@@ -1,7 +1,8 @@
 //! The answers of a connection that wait to be sent: encoded bytes gathered in one buffer, and between them pieces that
-//! are sent without a copy. The connection fills it in request order; the socket empties it.
+//! are sent without a copy. The connection fills it in request order; the socket empties it. Invariant: sending never
+//! waits for a disk, which a thread of its own reads first.
 
-use super::PIECES_PER_WRITE_MAX;
+use super::{PIECES_PER_WRITE_MAX, residency};
 use crate::codec::{self, CodecError};
 use crate::dispatch::{Chunk, FileRange};
 use bytes::{Buf, BytesMut};
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// The buffer for encoded answers keeps no more than this while it is empty.
 const BUFFER_KEEP_BYTES: usize = 64 << 10;
@@ -22,6 +24,10 @@ pub(crate) struct Output {
     pieces: VecDeque<Chunk>,
     buffer: BytesMut,
     pieces_bytes: usize,
+    /// So much of the first piece, if that is a file's, may be sent without waiting for the disk.
+    resident_bytes: usize,
+    /// Brings the next bytes of it into the page cache, and says how many.
+    loading: Option<JoinHandle<usize>>,
 }
 
 impl Output {
@@ -80,12 +86,21 @@ impl Output {
         }
     }
 
+    /// Waits until more can be sent. May be dropped and called again.
+    pub(crate) async fn ready(&mut self, stream: &TcpStream) -> io::Result<()> {
+        let Some(loading) = &mut self.loading else { return stream.writable().await };
+        let loaded = loading.await;
+        self.loading = None;
+        self.resident_bytes = loaded.map_err(io::Error::other)?;
+        Ok(())
+    }
+
     /// Sends what the socket takes, without waiting. True when something was sent.
     pub(crate) fn send(&mut self, stream: &TcpStream) -> io::Result<bool> {
         let mut has_sent = false;
-        while !self.is_empty() {
+        while !self.is_empty() && self.is_at_hand() {
             let sent = stream.try_io(Interest::WRITABLE, || match self.pieces.front() {
-                Some(Chunk::File(range)) => send_file(stream, range),
+                Some(Chunk::File(range)) => send_file(stream, range, self.resident_bytes),
                 _ => self.send_bytes(stream),
             });
             match sent {
@@ -99,6 +114,22 @@ impl Output {
             }
         }
         Ok(has_sent)
+    }
+
+    /// Whether the next bytes are in memory; if they are not, a thread begins to read them.
+    fn is_at_hand(&mut self) -> bool {
+        if self.loading.is_some() {
+            return false;
+        }
+        let Some(Chunk::File(range)) = self.pieces.front() else { return true };
+        if self.resident_bytes == 0 {
+            self.resident_bytes = residency::resident_bytes(range);
+        }
+        if self.resident_bytes == 0 {
+            let range = range.clone();
+            self.loading = Some(spawn_blocking(move || residency::load(&range)));
+        }
+        self.resident_bytes > 0
     }
 
     /// All bytes in front of the next file, in one call; the kernel holds them back when a file follows.
@@ -133,6 +164,7 @@ impl Output {
             self.pieces_bytes -= step;
             if step == size {
                 self.pieces.pop_front();
+                self.resident_bytes = 0;
                 continue;
             }
             match piece {
@@ -140,6 +172,7 @@ impl Output {
                 Chunk::File(range) => {
                     range.position += step as u64;
                     range.length -= step;
+                    self.resident_bytes -= step;
                 }
             }
         }
@@ -152,10 +185,10 @@ impl Output {
     }
 }
 
-/// A file that is shorter than the range would leave the client waiting for bytes that never come: an error.
-fn send_file(stream: &TcpStream, range: &FileRange) -> io::Result<usize> {
+/// Sends at most `bytes_max`. A file that is shorter than the range would leave the client waiting for bytes that never come: an error.
+fn send_file(stream: &TcpStream, range: &FileRange, bytes_max: usize) -> io::Result<usize> {
     let mut position = range.position;
-    match sendfile(stream, &*range.file, Some(&mut position), range.length)? {
+    match sendfile(stream, &*range.file, Some(&mut position), range.length.min(bytes_max))? {
         0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a file ended within a response")),
         count => Ok(count),
     }

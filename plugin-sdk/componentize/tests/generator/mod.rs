@@ -11,7 +11,13 @@ const HEADER: &str =
     "// Generated from wit/ by `cargo run -p ottla-componentize --example bindings`; not edited by hand.\n";
 
 /// Each world of the contract that the SDK serves: its name, and its module in `ottla_plugin::bindings`.
-const WORLDS: [(&str, &str); 2] = [("key-partitioner", "keys"), ("record-partitioner", "records")];
+const WORLDS: [(&str, &str); 5] = [
+    ("key-partitioner", "keys"),
+    ("record-partitioner", "records"),
+    ("segment-retention", "segment_retention"),
+    ("record-retention", "record_retention"),
+    ("retention", "retention"),
+];
 
 /// The files and what belongs into them.
 pub fn bindings() -> Result<Vec<(PathBuf, String)>> {
@@ -37,6 +43,8 @@ fn generate(root: &Path, world: &str, module: &str) -> Result<(PathBuf, String)>
     let mut files = Files::default();
     generator.generate(&mut resolve, world, &mut files)?;
     let (_, text) = files.iter().next().context("the generator wrote no file")?;
-    let text = format!("{HEADER}{}", std::str::from_utf8(text)?);
+    // Two worlds export the same interface, and the generator names these macros after the interface alone.
+    let text = std::str::from_utf8(text)?.replace("__export_ottla_plugin_", &format!("__export_{module}_"));
+    let text = format!("{HEADER}{text}");
     Ok((root.join(format!("plugin-sdk/rust/src/bindings/{module}.rs")), text))
 }

@@ -858,7 +858,7 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_ottla_plugin_partition_records_0_1_0_cabi {
+                macro_rules! __export_records_partition_records_0_1_0_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
                         "ottla:plugin/partition-records@0.1.0#configure")] unsafe extern
@@ -889,7 +889,7 @@ pub mod exports {
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_ottla_plugin_partition_records_0_1_0_cabi;
+                pub use __export_records_partition_records_0_1_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -1025,7 +1025,7 @@ macro_rules! __export_record_partitioner_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::ottla::plugin::partition_records::__export_ottla_plugin_partition_records_0_1_0_cabi!($ty
+        exports::ottla::plugin::partition_records::__export_records_partition_records_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*::
         exports::ottla::plugin::partition_records); const _ : () = { #[rustfmt::skip]
         #[cfg(target_arch = "wasm32")] #[unsafe (link_section =

@@ -30,7 +30,10 @@ async fn a_wrong_value_is_refused_and_the_old_plugin_goes_on() {
     for (changes, words) in [
         (
             &[(PARTITIONER, "vip-weigthed")][..],
-            &["vip-weigthed", "key-hash, round-robin, sticky, vip-weighted"][..],
+            &[
+                "vip-weigthed",
+                "erase-subject, keep-by-class, key-hash, round-robin, size-share, sticky, ttl-header, vip-weighted",
+            ][..],
         ),
         (&[(PARTITIONER, "vip-weighted@9.0.0")], &["9.0.0", "0.1.0"]),
         (&[(CONFIG, "{")], &["is not JSON"]),

@@ -1,10 +1,15 @@
-//! Calls a plugin on the author's machine as a broker would: JSON config in, one batch at a time, the placement out.
+//! Calls a plugin on the author's machine as a broker would: JSON config in, one batch at a time, the placement or the
+//! verdicts out.
+
+mod retention;
 
 use crate::answer::Answer;
 use crate::config;
 use crate::keys::{self, KeyPartitioner};
 use crate::records::{self, Column, Columns, Fields, RecordPartitioner};
 use crate::topic::{Partitions, Topic};
+
+pub use retention::{Outcomes, Policy};
 
 /// What a broker is told about a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,32 +109,57 @@ impl<P: RecordPartitioner> Records<P> {
 
     /// Passes only what [`Self::fields`] asks for, as the broker does.
     pub fn partition(&mut self, client: u32, batch: &[TestRecord<'_>]) -> Outcome {
-        let fields = self.plugin.fields();
-        let keys = column(batch.iter().filter(|_| fields.keys).map(|record| record.key));
-        let values = column(batch.iter().filter(|_| fields.values).map(|record| record.value));
-        let timestamps: Vec<i64> =
-            batch.iter().filter(|_| fields.timestamps).map(|record| record.timestamp_ms).collect();
-        let with_headers = || batch.iter().filter(|_| fields.headers);
-        let counts: Vec<u32> = with_headers().map(|record| record.headers.len() as u32).collect();
-        let headers = || with_headers().flat_map(|record| record.headers);
-        let header_keys = column(headers().map(|(key, _)| Some(*key)));
-        let header_values = column(headers().map(|(_, value)| *value));
-        let columns = Columns {
-            count: batch.len() as u32,
-            keys: view(&keys),
-            values: view(&values),
-            timestamps_ms: &timestamps,
-            header_counts: &counts,
-            header_keys: view(&header_keys),
-            header_values: view(&header_values),
-        };
-        let answer = records::place(&mut self.plugin, &self.partitions, client, columns);
+        let lists = Lists::of(self.plugin.fields(), batch);
+        let answer = records::place(&mut self.plugin, &self.partitions, client, lists.columns());
         Outcome::of(answer, batch.len(), client)
     }
 }
 
 fn topic() -> Topic {
     Topic { name: "test".into(), ..Topic::default() }
+}
+
+/// The lists of a batch as a broker fills them: only what is asked for.
+struct Lists {
+    count: u32,
+    keys: (Vec<i32>, Vec<u8>),
+    values: (Vec<i32>, Vec<u8>),
+    timestamps_ms: Vec<i64>,
+    header_counts: Vec<u32>,
+    header_keys: (Vec<i32>, Vec<u8>),
+    header_values: (Vec<i32>, Vec<u8>),
+}
+
+impl Lists {
+    fn of(fields: Fields, batch: &[TestRecord<'_>]) -> Lists {
+        let with_headers = || batch.iter().filter(|_| fields.headers);
+        let headers = || with_headers().flat_map(|record| record.headers);
+        Lists {
+            count: batch.len() as u32,
+            keys: column(batch.iter().filter(|_| fields.keys).map(|record| record.key)),
+            values: column(batch.iter().filter(|_| fields.values).map(|record| record.value)),
+            timestamps_ms: batch
+                .iter()
+                .filter(|_| fields.timestamps)
+                .map(|record| record.timestamp_ms)
+                .collect(),
+            header_counts: with_headers().map(|record| record.headers.len() as u32).collect(),
+            header_keys: column(headers().map(|(key, _)| Some(*key))),
+            header_values: column(headers().map(|(_, value)| *value)),
+        }
+    }
+
+    fn columns(&self) -> Columns<'_> {
+        Columns {
+            count: self.count,
+            keys: view(&self.keys),
+            values: view(&self.values),
+            timestamps_ms: &self.timestamps_ms,
+            header_counts: &self.header_counts,
+            header_keys: view(&self.header_keys),
+            header_values: view(&self.header_values),
+        }
+    }
 }
 
 fn column<'a>(items: impl Iterator<Item = Option<&'a [u8]>>) -> (Vec<i32>, Vec<u8>) {
