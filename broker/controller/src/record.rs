@@ -228,7 +228,32 @@ pub enum RecordError {
     Malformed { kind: Option<String>, reason: String },
 }
 
+/// Which topics of an image a record changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    None,
+    One(TopicId),
+    /// Possibly all of them: configs that they inherit, or their leaders' epochs.
+    All,
+}
+
 impl Record {
+    /// Which topics it changes, so that whoever follows the image need not look at the others.
+    pub fn touches(&self) -> Touched {
+        match self {
+            Record::Topic(record) => Touched::One(record.id),
+            Record::TopicRemoved(record) => Touched::One(record.id),
+            Record::Partitions(record) => Touched::One(record.topic_id),
+            Record::Switch(record) => Touched::One(record.topic_id),
+            Record::Config(record) => match record.owner {
+                ConfigOwner::Topic(id) => Touched::One(id),
+                ConfigOwner::Broker(_) | ConfigOwner::AllBrokers => Touched::All,
+            },
+            Record::Broker(_) => Touched::All,
+            Record::Plugin(_) | Record::PluginRemoved(_) | Record::ProducerIds(_) => Touched::None,
+        }
+    }
+
     /// One record from JSON text of at most [`RECORD_BYTES_MAX`] bytes.
     pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
         if bytes.len() > RECORD_BYTES_MAX {

@@ -9,7 +9,6 @@ mod moves;
 mod offline;
 mod upkeep;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,6 +17,7 @@ use arc_swap::ArcSwap;
 use ottla_model::error::ErrorCode;
 use ottla_model::ids::{TopicId, TopicPartition};
 use ottla_replication::Partition;
+use rpds::HashTrieMapSync;
 use tokio::sync::watch;
 
 use crate::metadata::Metadata;
@@ -90,11 +90,26 @@ impl Topic {
     }
 }
 
-/// An immutable view of all topics.
+/// An immutable view of all topics, of which a changed one shares what did not change.
 #[derive(Default, Clone)]
 struct Map {
-    by_name: HashMap<Arc<str>, Arc<Topic>>,
-    by_id: HashMap<TopicId, Arc<Topic>>,
+    by_name: HashTrieMapSync<Arc<str>, Arc<Topic>>,
+    by_id: HashTrieMapSync<TopicId, Arc<Topic>>,
+}
+
+impl Map {
+    fn put(&mut self, topic: Arc<Topic>) {
+        self.by_name.insert_mut(topic.name.clone(), topic.clone());
+        self.by_id.insert_mut(topic.id, topic);
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        self.by_id.remove_mut(&topic.id);
+        // Another one of this name may be there already.
+        if self.by_name.get(&topic.name).is_some_and(|named| named.id == topic.id) {
+            self.by_name.remove_mut(&topic.name);
+        }
+    }
 }
 
 /// The registry.

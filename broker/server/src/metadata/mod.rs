@@ -12,6 +12,7 @@ mod log_store;
 mod network;
 mod producer_ids;
 mod quorum_state;
+mod recent;
 mod room;
 mod snapshots;
 mod state_machine;
@@ -19,6 +20,7 @@ mod state_machine;
 mod tests;
 mod voters;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,7 @@ use ottla_controller::record::Endpoint;
 use ottla_controller::{Image, Record};
 use ottla_model::clock::Clock;
 use ottla_model::error::{ErrorCode, KafkaError};
-use ottla_model::ids::BrokerId;
+use ottla_model::ids::{BrokerId, TopicId};
 use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
@@ -132,6 +134,12 @@ impl Metadata {
     /// Word of each new image, by its version.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.published.subscribe()
+    }
+
+    /// The topics that may differ, in the newest image or a later one, from how they were in that of this version; `None`
+    /// if every one may.
+    pub fn touched_since(&self, version: u64) -> Option<HashSet<TopicId>> {
+        self.published.touched_since(version)
     }
 
     /// Decides, orders and applies a change, and answers what the decision said once the image holds it and it

@@ -2,6 +2,7 @@
 //! at all; the new image is published before its proposer hears of it. Before it stands the log store, behind it
 //! every reader of [`super::Metadata::image`].
 
+use std::collections::HashSet;
 use std::io::{self, Cursor};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,22 +16,26 @@ use openraft::{
 use ottla_controller::bounds::SNAPSHOT_BYTES_MAX;
 use ottla_controller::raft::{Outcome, TypeConfig};
 use ottla_controller::{Image, snapshot};
+use ottla_model::ids::TopicId;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
+use super::recent::Recent;
 use super::room::when_there_is_room;
 use super::snapshots::{self, Position};
 
 /// The image that everyone reads, and word of each new one.
 pub(super) struct Published {
     image: ArcSwap<Image>,
+    recent: Mutex<Recent>,
     versions: watch::Sender<u64>,
 }
 
 impl Published {
     pub(super) fn new() -> Arc<Published> {
         let image = ArcSwap::from_pointee(Image::default());
-        Arc::new(Published { image, versions: watch::Sender::new(0) })
+        Arc::new(Published { image, recent: Mutex::default(), versions: watch::Sender::new(0) })
     }
 
     pub(super) fn image(&self) -> Arc<Image> {
@@ -39,6 +44,17 @@ impl Published {
 
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
         self.versions.subscribe()
+    }
+
+    /// As [`super::Metadata::touched_since`].
+    pub(super) fn touched_since(&self, version: u64) -> Option<HashSet<TopicId>> {
+        self.recent.lock().since(version)
+    }
+
+    /// Publishes an image that came whole.
+    fn replace(&self, image: Image) {
+        self.recent.lock().replaced(image.version());
+        self.publish(image);
     }
 
     fn publish(&self, image: Image) {
@@ -60,7 +76,7 @@ impl StateMachine {
         let position = match snapshots::load(&folder)? {
             None => Position { last_log_id: None, membership: StoredMembership::default() },
             Some((position, content)) => {
-                published.publish(decode(&content)?);
+                published.replace(decode(&content)?);
                 position
             }
         };
@@ -107,7 +123,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     if let Outcome::Refused { reason } = &outcome {
                         tracing::error!(log_id = %entry.log_id, reason, "a metadata command contradicts the image");
                     }
-                    image = changed.unwrap_or(image);
+                    if let Some(changed) = changed {
+                        image = changed;
+                        let mut recent = self.published.recent.lock();
+                        command.records.iter().for_each(|one| recent.note(image.version(), one.touches()));
+                    }
                     outcome
                 }
             });
@@ -150,7 +170,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         .await
         .map_err(|error| failed(&error))?;
         self.position = position;
-        self.published.publish(image);
+        self.published.replace(image);
         Ok(())
     }
 

@@ -60,6 +60,22 @@ impl Applied {
     }
 }
 
+/// The topics to look at and those that are gone; with `touched`, only what is among them.
+fn changed<'a>(
+    image: &'a Image,
+    before: &Map,
+    touched: Option<HashSet<TopicId>>,
+) -> (Vec<&'a Arc<TopicImage>>, Vec<Arc<Topic>>) {
+    let is_gone = |topic: &&Arc<Topic>| image.topic_by_id(topic.id).is_none();
+    match touched {
+        Some(touched) => (
+            touched.iter().filter_map(|id| image.topic_by_id(*id)).collect(),
+            touched.iter().filter_map(|id| before.by_id.get(id)).filter(is_gone).cloned().collect(),
+        ),
+        None => (image.topics().collect(), before.by_id.values().filter(is_gone).cloned().collect()),
+    }
+}
+
 impl Follower {
     /// Must be called in the runtime in which deleted folders are to be removed.
     pub fn new(broker: Arc<Broker>, folders: Arc<Folders>, surroundings: Arc<dyn Surroundings>) -> Follower {
@@ -152,31 +168,28 @@ impl Follower {
     /// One pass. Takes out of `existing` what it opened.
     fn show(&mut self, image: &Image, existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>) {
         let before = self.broker.partitions.map.load_full();
-        let mut map = Map::default();
+        let mut map = Map::clone(&before);
+        let retried = std::mem::take(&mut self.retried);
+        let touched = self.broker.partitions.metadata.touched_since(*self.broker.partitions.shown.borrow());
+        let touched = touched.map(|touched| touched.union(&retried).copied().collect());
+        let (wanted, gone) = changed(image, &before, touched);
         // What is gone goes first: a topic that was created anew under its name needs the folder.
-        for topic in before.by_id.values().filter(|topic| image.topic_by_id(topic.id).is_none()) {
+        for topic in gone {
             self.applied.remove(&topic.id);
             self.unopened.retain(|(id, _), _| *id != topic.id);
-            self.remove(topic);
+            self.remove(&topic);
+            map.remove(&topic);
         }
-        let retried = std::mem::take(&mut self.retried);
-        for wanted in image.topics() {
+        for wanted in wanted {
             let applied = Applied::of(image, wanted, self.broker.config.node_id);
             let known = before.by_id.get(&wanted.id);
             let unchanged = self.applied.get(&wanted.id).is_some_and(|last| last.same(&applied));
-            let topic = match known {
-                Some(known)
-                    if unchanged
-                        && known.partition_count() == wanted.partitions.len()
-                        && !retried.contains(&wanted.id) =>
-                {
-                    known.clone()
-                }
-                _ => self.topic(image, wanted, known, unchanged, existing),
-            };
+            let is_same = |known: &Arc<Topic>| known.partition_count() == wanted.partitions.len();
+            if unchanged && known.is_some_and(is_same) && !retried.contains(&wanted.id) {
+                continue;
+            }
+            map.put(self.topic(image, wanted, known, unchanged, existing));
             self.applied.insert(wanted.id, applied);
-            map.by_name.insert(topic.name.clone(), topic.clone());
-            map.by_id.insert(topic.id, topic);
         }
         self.broker.partitions.show(map, image.version());
     }
