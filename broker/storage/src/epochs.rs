@@ -164,6 +164,7 @@ impl EpochCache {
     pub(crate) fn relocate(&mut self, dir: &Path) {
         self.path = dir.join(names::LEADER_EPOCH_CHECKPOINT);
         self.unsynced = false;
+        self.begun = false;
     }
 
     fn lines(&self) -> impl ExactSizeIterator<Item = String> {

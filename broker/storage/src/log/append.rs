@@ -181,8 +181,8 @@ impl Log {
         if active.size() == 0 {
             return active.relative(last_offset).is_none();
         }
-        let begun = active.first_timestamp().filter(|_| newest_timestamp >= 0);
-        let waited_ms = match begun {
+        let waited_ms = match active.first_timestamp() {
+            // Of a batch without a timestamp, that is before any age.
             Some(begun) => newest_timestamp.saturating_sub(begun),
             None => now_ms.saturating_sub(active.opened_ms),
         };

@@ -1,5 +1,6 @@
 //! Logs in real folders: what is appended is read back, by the same log and after it is opened again.
 
+mod bounds;
 mod clean;
 mod faults;
 mod many;
