@@ -5,6 +5,7 @@ mod listeners;
 mod log_dirs;
 mod reads;
 mod refusals;
+mod topics_at_work;
 
 use std::time::Duration;
 

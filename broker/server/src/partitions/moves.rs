@@ -111,6 +111,9 @@ impl Moves {
         if self.folders.is_offline(to) {
             return Err(ErrorCode::KafkaStorageError);
         }
+        if self.folders.is_offline(to) {
+            return Err(ErrorCode::KafkaStorageError);
+        }
         self.partitions.find(&partition.topic, partition.partition)?;
         let hosted = self.partitions.hosted(&partition.topic, partition.partition);
         self.begin(hosted.ok_or(ErrorCode::KafkaStorageError)?, partition, to);
