@@ -137,6 +137,9 @@ enum Action {
     },
 }
 
+/// An answer of the admin, and what makes text of it.
+type Told = (Value, fn(&Value) -> String);
+
 #[derive(Args)]
 struct Attach {
     topic: String,
@@ -166,7 +169,7 @@ impl Plugin {
         }
         let cluster = self.connect.cluster().await?;
         let http = self.connect.admin_http(&cluster).await?;
-        let (answer, text): (Value, fn(&Value) -> String) = match self.action {
+        let (answer, text): Told = match self.action {
             Action::Build(_) => return Ok(()),
             Action::Push { plugin, component } => (push(&http, &plugin, &component)?, show::pushed),
             Action::List => (http.get("/v1/plugins", &[])?, show::list),
@@ -199,7 +202,7 @@ fn push(http: &AdminHttp, plugin: &str, component: &PathBuf) -> anyhow::Result<V
 }
 
 impl Attach {
-    fn run(&self, http: &AdminHttp) -> anyhow::Result<(Value, fn(&Value) -> String)> {
+    fn run(&self, http: &AdminHttp) -> anyhow::Result<Told> {
         let role = self.role.map_or_else(|| role_of(http, &self.plugin), Ok)?;
         if role == Role::Retention && (self.mode.is_some() || self.on_error.is_some()) {
             bail!(

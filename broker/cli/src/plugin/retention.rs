@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{config_of, show};
+use super::{Told, config_of, show};
 use crate::admin_http::{AdminHttp, escaped};
 use crate::output::{field, grouped, table};
 
@@ -28,7 +28,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    pub fn run(&self, http: &AdminHttp) -> anyhow::Result<(Value, fn(&Value) -> String)> {
+    pub(super) fn run(&self, http: &AdminHttp) -> anyhow::Result<Told> {
         if !self.dry_run {
             return Ok((http.get(&path(&self.topic), &[])?, attached));
         }
