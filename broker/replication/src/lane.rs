@@ -288,6 +288,7 @@ pub(crate) fn log_config(config: &PartitionConfig) -> LogConfig {
         retention_bytes: -1,
         cleanup_delete: false,
         file_delete_delay_ms: 0,
+        has_gaps: true,
         ..config.log
     }
 }

@@ -28,6 +28,9 @@ pub struct LogConfig {
     pub flush_ms: i64,
     /// `ottla.flush=always`: a flush is due whenever something is not on the disk.
     pub flush_always: bool,
+    /// Whole batches at the end of a segment may be missing by right, as in a lane. Otherwise each segment begins where
+    /// the one before it ends, and recovery takes a gap for the trace of a power loss.
+    pub has_gaps: bool,
     /// `producer.id.expiration.ms`: a producer that appended nothing for so long is forgotten.
     pub producer_expiration_ms: i64,
 }
@@ -56,6 +59,7 @@ impl Default for LogConfig {
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
             flush_always: false,
+            has_gaps: false,
             producer_expiration_ms: DAY_MS,
         }
     }

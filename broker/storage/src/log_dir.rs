@@ -8,11 +8,14 @@ mod folders;
 mod futures;
 mod meta;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ottla_model::ids::TopicPartition;
+use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
 
 use crate::disk::{self, Durability};
@@ -30,6 +33,8 @@ pub struct LogDir {
     path: PathBuf,
     owner: Owner,
     was_clean: bool,
+    /// Partitions that a checkpoint may name: what it says of one must not be taken for the next of that name.
+    noted: Mutex<HashSet<TopicPartition>>,
     lock: File,
 }
 
@@ -50,7 +55,8 @@ impl LogDir {
         if was_clean {
             disk::sync_dir(&path)?;
         }
-        let dir = LogDir { path, owner, was_clean, lock };
+        let dir = LogDir { path, owner, was_clean, noted: Mutex::default(), lock };
+        dir.note_all()?;
         dir.finish_deletions()?;
         Ok(dir)
     }

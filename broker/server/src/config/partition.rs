@@ -30,6 +30,7 @@ impl Config {
                 flush_messages: topic.flush_messages,
                 flush_ms: topic.flush_ms,
                 flush_always: topic.flush_always,
+                has_gaps: false,
                 producer_expiration_ms,
             },
             max_message_bytes: topic.max_message_bytes,

@@ -86,7 +86,13 @@ impl Log {
         let newest = headers.iter().map(|header| header.max_timestamp).max().unwrap_or(-1);
         let rolled = self.must_roll(bytes, last.last_offset(), newest, now_ms);
         if rolled {
-            self.roll_at(first.base_offset, now_ms)?;
+            if self.config.has_gaps && self.config.flushes() {
+                // Here nothing shows after a power loss that batches in between are gone.
+                self.flush(now_ms)?;
+            }
+            // A gap in offsets lies within a segment, if it can, not between two.
+            let reaches = |base: i64| last.last_offset() - base <= i64::from(i32::MAX);
+            self.roll_at(if reaches(self.log_end) { self.log_end } else { first.base_offset }, now_ms)?;
         }
         let active_base = self.active().base_offset();
         if bytes > SEGMENT_BYTES_MAX || self.active().relative(last.last_offset()).is_none() {

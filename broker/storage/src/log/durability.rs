@@ -3,6 +3,7 @@
 //! run, complete. A failed sync takes the log offline, since the kernel may have dropped what it could not write.
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,14 +20,19 @@ pub(super) struct SavedStates {
     pub newest: Option<i64>,
     /// The newest pair that surely outlives a power loss.
     pub synced: Option<i64>,
+    /// Pairs that only the page cache may hold; the next flush takes them along.
+    pub unsynced: Vec<i64>,
     /// A pair between segments that is perhaps only in the page cache; it goes when a newer one is written.
     pub stray: Option<i64>,
+    /// A pair between segments that goes once a newer one is on the disk.
+    pub superseded: Option<i64>,
 }
 
 impl SavedStates {
     /// After the log moved to another folder, in which one synced pair as of `end` lies.
     pub(super) fn relocated(&mut self, end: i64, is_base: bool) {
-        *self = SavedStates { newest: Some(end), synced: Some(end), stray: (!is_base).then_some(end) };
+        let stray = (!is_base).then_some(end);
+        *self = SavedStates { newest: Some(end), synced: Some(end), stray, ..SavedStates::default() };
     }
 }
 
@@ -36,6 +42,7 @@ pub struct FlushTask {
     dir: Option<PathBuf>,
     upto: i64,
     indexes_upto: i64,
+    states: usize,
     truncations: u64,
 }
 
@@ -44,6 +51,7 @@ pub struct FlushTask {
 pub struct Flushed {
     upto: i64,
     indexes_upto: i64,
+    states: usize,
     truncations: u64,
 }
 
@@ -71,7 +79,8 @@ impl FlushTask {
         if let Some(dir) = &self.dir {
             disk::sync_dir(dir)?;
         }
-        Ok(Flushed { upto: self.upto, indexes_upto: self.indexes_upto, truncations: self.truncations })
+        let FlushTask { upto, indexes_upto, states, truncations, .. } = *self;
+        Ok(Flushed { upto, indexes_upto, states, truncations })
     }
 }
 
@@ -110,7 +119,7 @@ impl Log {
     }
 
     /// Collects what a flush must sync: what was appended since the last one, the indexes of segments that have ended
-    /// since then, and new names. The index of the last segment is not among it, since each start looks that one
+    /// since then, saved producer states, and new names. The index of the last segment is not among it, since each start looks that one
     /// over. Those indexes are written here, and the epochs synced if they changed.
     ///
     /// # Errors
@@ -143,7 +152,19 @@ impl Log {
                 files.push((segment.path(), segment.file()?));
             }
         }
-        Ok(FlushTask { files, dir, upto: self.log_end, indexes_upto, truncations: self.truncations })
+        let states = self.saved.unsynced.len();
+        for &offset in &self.saved.unsynced {
+            let path = self.dir.join(names::file_name(offset, names::PRODUCERS));
+            match disk::open(&path) {
+                Ok(file) => files.push((path, Arc::new(file))),
+                // A newer one has replaced it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(StorageError::io("open", path, error)),
+            }
+            dir = Some(self.dir.to_path_buf());
+        }
+        let (upto, truncations) = (self.log_end, self.truncations);
+        Ok(FlushTask { files, dir, upto, indexes_upto, states, truncations })
     }
 
     /// Moves the recovery point after a flush; not if the log was truncated meanwhile.
@@ -152,6 +173,13 @@ impl Log {
             return;
         }
         self.recovery_point = self.recovery_point.max(flushed.upto).min(self.log_end);
+        let synced = flushed.states.min(self.saved.unsynced.len());
+        if self.saved.unsynced.drain(..synced).count() > 0
+            && let Some(superseded) = self.saved.superseded.take()
+            && let Err(error) = self.remove_states(superseded)
+        {
+            tracing::warn!(dir = %self.dir.display(), %error, "old producer states could not be removed");
+        }
         self.indexes_synced_upto = self.indexes_synced_upto.max(flushed.indexes_upto);
         self.last_flush_ms = now_ms;
         for segment in &mut self.segments {
@@ -195,18 +223,24 @@ impl Log {
         self.producers.advance_end(offset);
         producers::write_saved(&self.producers, &self.dir, durability)?;
         self.saved.newest = Some(offset);
-        if durability == Durability::Synced {
-            self.saved.synced = Some(offset);
+        match durability {
+            Durability::Synced => self.saved.synced = Some(offset),
+            Durability::PageCache => self.saved.unsynced.push(offset),
         }
         let is_base = |offset| self.segments.iter().any(|segment| segment.base_offset() == offset);
         let between = (!is_base(offset)).then_some(offset);
         if durability == Durability::PageCache {
-            // One that may be the only durable one stays until a newer one is.
             let previous = std::mem::replace(&mut self.saved.stray, between);
-            let goes = previous.filter(|&stray| stray != offset && !is_base(stray));
+            let mut goes = previous.filter(|&stray| stray != offset && !is_base(stray));
+            if goes.is_some_and(|stray| !self.saved.unsynced.contains(&stray)) {
+                // It may be the newest that is on the disk, and stays until another one is.
+                goes = std::mem::replace(&mut self.saved.superseded, goes);
+            }
+            self.saved.unsynced.retain(|&unsynced| Some(unsynced) != goes);
             return goes.map_or(Ok(()), |stray| self.remove_states(stray));
         }
         self.saved.stray = None;
+        self.saved.superseded = None;
         for older in self.saved_offsets()?.into_iter().filter(|&older| older < offset && !is_base(older)) {
             self.remove_states(older)?;
         }

@@ -92,7 +92,10 @@ impl Log {
         let last_epoch = log.recover(open, &mut recovery)?;
         log.settle_ends(open)?;
         log.settle_epochs(epochs_are_known, last_epoch, &mut recovery)?;
-        let replayed = log.load_producers(open.now_ms)?;
+        if !open.clean {
+            log.distrust_page_cache()?;
+        }
+        let replayed = log.load_producers(open.now_ms, alone_upto(open))?;
         recovery.replayed_batches = replayed.batches;
         recovery.rebuilt.extend(replayed.rebuilt);
         // A replay notes what batches below the start bear, too.
@@ -102,11 +105,21 @@ impl Log {
         Ok((log, recovery))
     }
 
+    /// What an earlier process left above the recovery point may be in the page cache only: the next flush takes it
+    /// along.
+    fn distrust_page_cache(&mut self) -> Result<(), StorageError> {
+        let from = self.segment_of(self.recovery_point.saturating_sub(1));
+        self.segments[from..].iter_mut().for_each(|segment| segment.name_unsynced = true);
+        let saved = self.saved_offsets()?.into_iter();
+        self.saved.unsynced = saved.filter(|&offset| offset >= self.recovery_point).collect();
+        Ok(())
+    }
+
     fn load_epochs(&mut self, recovery: &mut Recovery) -> bool {
         match EpochCache::load(&self.dir) {
             Ok(epochs) => {
                 self.epochs = epochs;
-                true
+                !self.epochs.entries().is_empty()
             }
             Err(error) => {
                 let path = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
@@ -136,7 +149,10 @@ impl Log {
             recovery.rebuilt.push(Rebuilt { path, reason });
             self.epochs = EpochCache::rebuilding(&self.dir);
         }
-        if !are_known || self.epochs.entries().is_empty() {
+        let are_lost = !are_known || self.epochs.entries().is_empty();
+        if are_lost && self.log_end > self.log_start {
+            // The walk so far began somewhere in the middle.
+            self.epochs = EpochCache::rebuilding(&self.dir);
             self.replay(self.log_start, |_, _| {})?;
         }
         Ok(())
@@ -188,6 +204,8 @@ impl Log {
         }
         if self.segments.is_empty() {
             self.segments.push(self.new_segment(self.log_start, now_ms)?);
+            // Without its name, the log would begin at the next segment after a power loss.
+            disk::sync_dir(&self.dir)?;
         }
         Ok(())
     }
@@ -205,21 +223,24 @@ impl Log {
         if self.log_start > self.log_end {
             let start = self.log_start;
             // What is known of lanes outlives the batches.
-            self.load_producers(now_ms)?;
+            self.load_producers(now_ms, alone_upto(open))?;
             for segment in std::mem::take(&mut self.segments) {
                 self.throw_away(&segment, now_ms);
             }
             self.segments.push(self.new_segment(start, now_ms)?);
+            disk::sync_dir(&self.dir)?;
             self.log_end = start;
             self.save_producers_at(start)?;
-        }
-        if open.clean {
-            self.indexes_synced_upto = self.active().base_offset();
         }
         let known = if open.clean { self.log_end } else { self.recovery_point };
         self.recovery_point = known.clamp(self.log_start.min(self.log_end), self.log_end);
         Ok(())
     }
+}
+
+/// Producer states below it are on the disk whole.
+fn alone_upto(open: Open) -> i64 {
+    if open.clean { i64::MAX } else { open.recovery_point }
 }
 
 /// True for files that an earlier run had not finished, or had given up.

@@ -22,9 +22,11 @@ impl Log {
         let check_from = if open.clean { i64::MAX } else { self.recovery_point };
         // The index of the segment in which the last flush ended may not be on the disk, also where the batches are.
         let first_unsynced = if open.clean { last } else { self.segment_of(check_from.saturating_sub(1)) };
+        self.indexes_synced_upto = self.segments[first_unsynced].base_offset();
         let mut checker = BatchChecker::new();
         self.log_end = self.active().base_offset();
         let mut last_epoch = None;
+        let mut came_back = 0;
         for number in 0..=last {
             let segment = &self.segments[number];
             let is_odd = !open.clean && !segment.indexes_missing && !segment.is_indexed();
@@ -41,6 +43,12 @@ impl Log {
             if number == last {
                 self.log_end = walked.next_offset;
             }
+            if number < first_unsynced {
+                // No flush looks at it again.
+                for (path, file) in self.segments[number].index_files() {
+                    disk::sync_file(&file).map_err(|error| StorageError::io("sync", path, error))?;
+                }
+            }
             last_epoch = walked.last_epoch.or(last_epoch);
             if let Some((position, reason)) = walked.bad {
                 if !open.clean
@@ -54,6 +62,21 @@ impl Log {
                 self.cut(number, position, walked.next_offset, reason, recovery)?;
                 break;
             }
+            let Some(next) = self.segments.get(number + 1).map(Segment::base_offset) else { continue };
+            if self.config.has_gaps || open.clean || next <= check_from || walked.next_offset == next {
+                continue;
+            }
+            if self.epochs.entries().first().is_some_and(|first| first.start_offset >= next) {
+                // The epochs were cut on the disk before these segments were deleted.
+                came_back = number + 1;
+                continue;
+            }
+            let reason = format!("what lay between offset {} and it is gone", walked.next_offset);
+            self.cut_behind(number, walked.next_offset, &reason, recovery)?;
+            break;
+        }
+        for segment in self.segments.drain(..came_back) {
+            remove_files(&segment)?;
         }
         Ok(last_epoch)
     }
@@ -132,18 +155,23 @@ impl Log {
         recovery.cuts.push(Cut { path: segment.path(), position, offset, bytes, reason });
         segment.cut_file(position)?;
         let behind = format!("it lies behind the cut in {}", segment.path().display());
-        for segment in self.segments.split_off(number + 1) {
-            let cut = Cut {
-                path: segment.path(),
-                position: 0,
-                offset,
-                bytes: segment.size(),
-                reason: behind.clone(),
-            };
+        self.cut_behind(number, offset, &behind, recovery)
+    }
+
+    /// Removes the segments behind the one at `number`.
+    fn cut_behind(
+        &mut self,
+        number: usize,
+        offset: i64,
+        reason: &str,
+        recovery: &mut Recovery,
+    ) -> Result<(), StorageError> {
+        // The last one first: what remains is a prefix at any moment.
+        for segment in self.segments.split_off(number + 1).iter().rev() {
+            let bytes = segment.size();
+            let cut = Cut { path: segment.path(), position: 0, offset, bytes, reason: reason.to_owned() };
             recovery.cuts.push(cut);
-            for suffix in names::SEGMENT_SUFFIXES {
-                disk::remove(&segment.name().path(suffix))?;
-            }
+            remove_files(segment)?;
         }
         self.log_end = offset;
         Ok(())
@@ -163,6 +191,10 @@ impl Log {
             }
         }
     }
+}
+
+fn remove_files(segment: &Segment) -> Result<(), StorageError> {
+    names::SEGMENT_SUFFIXES.iter().try_for_each(|suffix| disk::remove(&segment.name().path(suffix)))
 }
 
 struct Walked {

@@ -14,19 +14,27 @@ use crate::segment::Segment;
 use crate::walk::{HeaderWalk, WalkError};
 
 impl Log {
-    /// Takes the newest sound saved state at or below the log's end, and replays what follows it.
-    pub(super) fn load_producers(&mut self, now_ms: i64) -> Result<Replayed, StorageError> {
+    /// Takes the newest sound saved state at or below the log's end, and replays what follows it. Kafka's file without
+    /// ours counts below `alone_upto`: others may be ours, whose other half, which knows of lanes, was lost.
+    pub(super) fn load_producers(&mut self, now_ms: i64, alone_upto: i64) -> Result<Replayed, StorageError> {
         let mut replayed = Replayed::default();
         // Also what lies below the log's start tells, as long as it is there.
         let mut states = ProducerStates::starting_at(self.segments.first().map_or(0, Segment::base_offset));
-        self.saved = SavedStates::default();
+        let unsynced = std::mem::take(&mut self.saved.unsynced);
+        self.saved = SavedStates { unsynced, ..SavedStates::default() };
         let end = self.log_end;
         // They tell of batches that are gone.
         self.forget_states_where(|saved| saved > end)?;
         let offsets = self.saved_offsets()?;
         let newest = offsets.last().copied();
         for &offset in offsets.iter().rev() {
-            match producers::read_saved(&self.dir, offset) {
+            let ours = self.dir.join(names::file_name(offset, names::PRODUCERS));
+            let is_torn = offset >= alone_upto && !ours.exists();
+            let read = match is_torn {
+                true => Err(format!("{} is missing", ours.display())),
+                false => producers::read_saved(&self.dir, offset),
+            };
+            match read {
                 Ok(saved) => {
                     states = saved;
                     self.saved.newest = Some(offset);

@@ -3,6 +3,7 @@
 //! go too. The positions of lanes outlive the batches that bore them: states are saved before anything is deleted.
 
 use super::Log;
+use crate::disk::{self, Durability};
 use crate::error::StorageError;
 use crate::segment::Segment;
 
@@ -55,6 +56,13 @@ impl Log {
             self.roll(now_ms)?;
         }
         let start = self.segments.get(count).map_or(self.log_end, Segment::base_offset);
+        // Whichever of the files a power loss brings back, the epochs tell recovery that they were to go; and the name
+        // of the segment that remains is on the disk before the others go.
+        self.epochs.truncate_start(self.log_start.max(start));
+        self.epochs.write_changes(Durability::Synced)?;
+        if self.segments.iter().skip(count).any(|segment| segment.name_unsynced) {
+            disk::sync_dir(&self.dir)?;
+        }
         let gone: Vec<Segment> = self.segments.drain(..count).collect();
         for segment in &gone {
             deleted.segments += 1;
@@ -63,7 +71,6 @@ impl Log {
         }
         self.log_start = self.log_start.max(start);
         self.recovery_point = self.recovery_point.max(start);
-        self.epochs.truncate_start(self.log_start);
         deleted.log_start = self.log_start;
         Ok(deleted)
     }

@@ -4,6 +4,7 @@
 use std::fs;
 
 use super::Log;
+use crate::disk;
 use crate::error::StorageError;
 use crate::names;
 use crate::producers::{self, ProducerStates};
@@ -31,15 +32,22 @@ impl Log {
             return Ok(self.log_end);
         }
         self.truncations += 1;
+        self.disown_states_above(offset)?;
         let number = self.segment_of(offset);
         let cut = self.segments[number].find(offset)?;
-        for segment in self.segments.split_off(number + 1) {
-            self.throw_away(&segment, now_ms);
+        // Each one outlives no other that lies before it: otherwise, after a power loss, it could follow what is
+        // appended from here on.
+        for segment in self.segments.split_off(number + 1).iter().rev() {
+            self.throw_away(segment, now_ms);
+            disk::sync_dir(&self.dir)?;
         }
         let end = match cut {
             Some((position, header)) => {
                 let end = header.base_offset.min(offset);
                 self.active_mut().truncate(position, end)?;
+                let file = self.active().file()?;
+                disk::sync_file(&file)
+                    .map_err(|error| StorageError::io("sync", self.active().path(), error))?;
                 end
             }
             // Nothing at or above it in this segment: a gap.
@@ -51,9 +59,13 @@ impl Log {
             self.begin_behind_gap(end, now_ms)?;
         }
         self.after_truncation(now_ms)?;
+        // What was saved of the batches that are gone must not be found beside those that take their offsets.
+        disk::sync_dir(&self.dir)?;
         if ends_in_gap {
             // As at each roll: the batches that these states tell of may be deleted before the next ones are saved.
             self.save_producers_at(end)?;
+            // Recovery takes no gap below the recovery point for a loss.
+            self.flush(now_ms)?;
         }
         Ok(self.log_end)
     }
@@ -72,13 +84,23 @@ impl Log {
         }
         self.forget_states_where(|_| true)?;
         self.segments = vec![self.new_segment(offset, now_ms)?];
+        disk::sync_dir(&self.dir)?;
         self.log_start = offset;
         self.log_end = offset;
         self.recovery_point = offset;
         self.indexes_synced_upto = offset;
         self.producers = ProducerStates::starting_at(offset);
         self.epochs.truncate_end(i64::MIN);
-        self.epochs.write_changes(crate::disk::Durability::PageCache)
+        self.epochs.write_changes(disk::Durability::PageCache)
+    }
+
+    /// Removes Kafka's half of states above `offset` for good, before ours goes: after a power loss it would be taken
+    /// for all that is known.
+    fn disown_states_above(&self, offset: i64) -> Result<(), StorageError> {
+        for saved in self.saved_offsets()?.into_iter().filter(|&saved| saved > offset) {
+            disk::remove(&self.dir.join(names::file_name(saved, names::SNAPSHOT)))?;
+        }
+        disk::sync_dir(&self.dir)
     }
 
     /// Begins a segment at the log's end where no batch ends: its name says after a restart where the log ends, so that
@@ -97,8 +119,8 @@ impl Log {
         self.recovery_point = self.recovery_point.min(end);
         self.indexes_synced_upto = self.indexes_synced_upto.min(self.active().base_offset());
         self.epochs.truncate_end(end);
-        self.epochs.write_changes(crate::disk::Durability::PageCache)?;
-        self.load_producers(now_ms).map(|_| ())
+        self.epochs.write_changes(disk::Durability::PageCache)?;
+        self.load_producers(now_ms, i64::MAX).map(|_| ())
     }
 
     /// Removes saved producer states by offset.
@@ -112,6 +134,8 @@ impl Log {
         self.saved.newest = self.saved.newest.filter(keep);
         self.saved.synced = self.saved.synced.filter(keep);
         self.saved.stray = self.saved.stray.filter(keep);
+        self.saved.superseded = self.saved.superseded.filter(keep);
+        self.saved.unsynced.retain(keep);
         Ok(())
     }
 

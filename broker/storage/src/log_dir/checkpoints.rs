@@ -17,6 +17,7 @@ pub type Offsets = BTreeMap<TopicPartition, i64>;
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+const FILES: [&str; 3] = [RECOVERY_POINTS, LOG_STARTS, HIGH_WATERMARKS];
 
 impl LogDir {
     /// Up to where each partition is known to be on the disk.
@@ -74,7 +75,32 @@ impl LogDir {
         Ok(offsets)
     }
 
+    /// Takes a partition out of all three files, so that they outlive a power loss without it.
+    pub(super) fn forget_offsets(&self, partition: &TopicPartition) -> Result<(), StorageError> {
+        if !self.noted.lock().contains(partition) {
+            return Ok(());
+        }
+        for name in FILES {
+            let mut offsets = self.read_offsets(name)?;
+            if offsets.remove(partition).is_some() {
+                self.write_offsets(name, &offsets)?;
+            }
+        }
+        self.noted.lock().remove(partition);
+        Ok(())
+    }
+
+    /// Takes note of the partitions that any of the three files names.
+    pub(super) fn note_all(&self) -> Result<(), StorageError> {
+        for name in FILES {
+            let offsets = self.read_offsets(name)?;
+            self.noted.lock().extend(offsets.into_keys());
+        }
+        Ok(())
+    }
+
     fn write_offsets(&self, name: &str, offsets: &Offsets) -> Result<(), StorageError> {
+        self.noted.lock().extend(offsets.keys().cloned());
         let lines = offsets.iter().map(|(key, offset)| format!("{} {} {offset}", key.topic, key.partition));
         checkpoint::write(&self.path.join(name), lines, Durability::Synced)
     }

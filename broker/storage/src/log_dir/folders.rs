@@ -72,6 +72,8 @@ impl LogDir {
                 return Err(StorageError::Foreign { path, reason });
             }
             None => {
+                // What stands there is of an earlier partition of this name.
+                self.forget_offsets(partition)?;
                 write_topic_id(&path, topic_id)?;
                 disk::sync_dir(&self.path)?;
             }

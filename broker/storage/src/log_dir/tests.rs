@@ -124,3 +124,27 @@ fn partitions_are_found_by_their_folders_and_deleted_by_renaming() {
     let left = fs::read_dir(dir.path()).unwrap().filter(|file| file.as_ref().unwrap().path().is_dir());
     assert_eq!(left.count(), 3, "the start removes what an earlier run had marked, and nothing else");
 }
+
+#[test]
+fn a_partition_of_an_earlier_ones_name_does_not_take_over_its_offsets() {
+    let dir = tempfile::tempdir().unwrap();
+    let partition = TopicPartition::new("orders", 0);
+    let offsets = |offset| Offsets::from([(partition.clone(), offset), (TopicPartition::new("other", 1), 5)]);
+    for restarts in [false, true] {
+        let mut folder = open(dir.path()).unwrap();
+        folder.create_partition(&partition, TopicId::random()).unwrap();
+        folder.write_recovery_points(&offsets(70)).unwrap();
+        folder.write_log_starts(&offsets(60)).unwrap();
+        folder.write_high_watermarks(&offsets(80)).unwrap();
+        folder.mark_deleted(&partition).unwrap();
+        if restarts {
+            drop(folder);
+            folder = open(dir.path()).unwrap();
+        }
+        folder.create_partition(&partition, TopicId::random()).unwrap();
+        for offsets in [folder.recovery_points(), folder.log_starts(), folder.high_watermarks()] {
+            assert_eq!(offsets.unwrap(), Offsets::from([(TopicPartition::new("other", 1), 5)]));
+        }
+        folder.mark_deleted(&partition).unwrap();
+    }
+}

@@ -22,11 +22,7 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 /// Writes the states as of their end offset into `dir`.
 pub(crate) fn write(states: &ProducerStates, dir: &Path, durability: Durability) -> Result<(), StorageError> {
     let path = |suffix| dir.join(names::file_name(states.end_offset(), suffix));
-    if states.is_empty() {
-        disk::remove(&path(names::PRODUCERS))?;
-    } else {
-        disk::replace(&path(names::PRODUCERS), &encode(states), durability)?;
-    }
+    disk::replace(&path(names::PRODUCERS), &encode(states), durability)?;
     disk::replace(&path(names::SNAPSHOT), &snapshot::encode(states), durability)
 }
 

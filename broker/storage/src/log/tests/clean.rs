@@ -268,7 +268,8 @@ fn whole_batches_are_forgotten_at_their_offsets_also_after_a_restart() {
             log.close_clean(0).unwrap();
         }
         drop(log);
-        let (log, recovery) = open_at(dir.path(), LogConfig::default(), clean, 0);
+        let config = LogConfig { has_gaps: true, ..LogConfig::default() };
+        let (log, recovery) = open_at(dir.path(), config, clean, 0);
         assert!(recovery.cuts.is_empty(), "{recovery:?}");
         assert_eq!((records(&log).0, log.end_offset()), (expected, 800));
     }

@@ -1,7 +1,6 @@
 //! What the disk may do to a log: run full in mid-write, flip bits, lose indexes. Nothing here may crash, and nothing
 //! that was acknowledged may change.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
@@ -71,11 +70,15 @@ fn closed_log(dir: &Path) -> (LogConfig, usize) {
 
 #[test]
 fn a_damaged_or_missing_side_file_costs_no_data() {
-    let dir = tempfile::tempdir().unwrap();
-    let (config, batches) = closed_log(dir.path());
-    let names: Vec<PathBuf> =
-        std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()).collect();
-    for path in names.iter().filter(|path| path.extension().is_none_or(|suffix| suffix != "log")) {
+    let pattern = tempfile::tempdir().unwrap();
+    closed_log(pattern.path());
+    let names: Vec<_> =
+        std::fs::read_dir(pattern.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    for name in names.iter().filter(|name| !name.to_string_lossy().ends_with(".log")) {
+        // A damaged half of a producer state takes the other along.
+        let dir = tempfile::tempdir().unwrap();
+        let (config, batches) = closed_log(dir.path());
+        let path = &dir.path().join(name);
         let sound = std::fs::read(path).unwrap();
         let mut damages: Vec<Option<Vec<u8>>> =
             vec![None, Some(Vec::new()), Some(vec![0xff; sound.len() + 3])];

@@ -5,6 +5,7 @@ mod clean;
 mod faults;
 mod many;
 mod model;
+mod power_loss;
 mod restarts;
 
 use std::io::IoSlice;

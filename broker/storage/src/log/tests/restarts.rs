@@ -9,7 +9,8 @@ fn reopen(log: Log, log_start: i64) -> Log {
     let dir = log.dir().to_path_buf();
     drop(log);
     let open = Open { clean: false, recovery_point: 0, log_start, now_ms: 1_000_000 };
-    Log::open(&dir, LogConfig::default(), open).unwrap().0
+    let config = LogConfig { has_gaps: true, ..LogConfig::default() };
+    Log::open(&dir, config, open).unwrap().0
 }
 
 /// A log whose first segment kept the one batch at `kept` of those that it had; the second one's base offset.
