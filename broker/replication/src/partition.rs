@@ -93,11 +93,12 @@ pub struct Partition {
     pub(crate) lane_wake: Notify,
     /// A segment was rolled, so the one before it should reach the disk.
     flush_wanted: AtomicBool,
-    /// Held by a flush while it runs without the state's lock, and by who moves the folder.
-    flush_order: Mutex<()>,
     /// The disk failed: nothing is taken, and nothing is answered but that, until the folder is opened anew.
     offline: AtomicBool,
-    /// One flush at a time: what comes meanwhile shares the next one.
+    /// As the state's `closed`, to be asked without its lock.
+    ended: AtomicBool,
+    /// One flush at a time: what comes meanwhile shares the next one. Held by who moves the folder, too, as a flush knows
+    /// it by name.
     flushes: Mutex<()>,
     /// Somebody holds the right to clean.
     cleaning: AtomicBool,
@@ -180,8 +181,8 @@ impl Partition {
             watchers: Watchers::default(),
             lane_wake: Notify::new(),
             flush_wanted: AtomicBool::new(false),
-            flush_order: Mutex::new(()),
             offline: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             flushes: Mutex::new(()),
             cleaning: AtomicBool::new(false),
         });
@@ -252,6 +253,7 @@ impl Partition {
     fn end(&self, code: ErrorCode) {
         let mut state = self.state.lock();
         state.closed = true;
+        self.ended.store(true, Ordering::Release);
         state.commits.fail(code);
         let waiting: Vec<CommitSender> =
             state.lane.as_mut().map(|lane| lane.forwarder.ledger.take_waiters()).unwrap_or_default();

@@ -147,3 +147,33 @@ async fn a_partition_that_is_gone_moves_nowhere_and_a_failed_swap_leaves_it_wher
     assert_eq!(partition.relocation_step(&mut relocation, 1 << 20).unwrap().0, RelocationStep::Closed);
     assert!(!partition.relocate(relocation, |_| panic!("nothing is renamed")).unwrap());
 }
+
+/// The folder of a deleted topic has another name, and a new topic may have one of the old name: whoever still holds the
+/// partition must not write there, nor take missing files for a failed disk.
+#[tokio::test]
+async fn a_partition_that_has_ended_touches_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut flushing = config();
+    flushing.log.flush_ms = 1_000;
+    flushing.log.retention_bytes = 0;
+    let topic = Topic::open(dir.path(), 2, flushing, false);
+    let partition = topic.partition(0);
+    let value = "v".repeat(200);
+    for sequence in 0..60 {
+        let decision = (sequence > 50).then(|| moves(&[1])).flatten();
+        append(&partition, &batch(from(5, sequence), &[&value]), decision);
+    }
+    partition.resign();
+    let folder = dir.path().join("t-0");
+    std::fs::rename(&folder, dir.path().join("t-0.deleted")).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    let later = NOW_MS + 10_000;
+    partition.flush(later).unwrap();
+    partition.save_producers().unwrap();
+    partition.roll(later).unwrap();
+    partition.tick(later).unwrap();
+    assert!(partition.begin_clean().is_none());
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    partition.read_failed(std::io::ErrorKind::NotFound.into());
+    assert!(!partition.is_offline(), "the disk has not failed");
+}

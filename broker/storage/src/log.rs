@@ -52,7 +52,7 @@ pub struct Log {
     epochs: EpochCache,
     producers: ProducerStates,
     saved: durability::SavedStates,
-    /// How often the log was truncated: a flush that began before vouches for nothing after.
+    /// How often the log was truncated or moved: a flush that began before vouches for nothing after.
     truncations: u64,
     trash: trash::Trash,
     health: Health,

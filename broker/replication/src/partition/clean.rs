@@ -43,7 +43,11 @@ impl Partition {
     /// # Errors
     /// Those of creating files.
     pub fn roll(&self, now_ms: i64) -> Result<(), StorageError> {
-        self.state.lock().log.roll(now_ms).map(|_| ())
+        let mut state = self.state.lock();
+        if state.closed {
+            return Ok(());
+        }
+        state.log.roll(now_ms).map(|_| ())
     }
 }
 

@@ -26,9 +26,13 @@ impl Partition {
     }
 
     /// Takes note of a failure. One of the device takes the partition offline at once and is reported to the
-    /// surroundings, which end the rest; a full disk or a lack of descriptors changes nothing. May be called with
+    /// surroundings, which end the rest; a full disk or a lack of descriptors changes nothing, nor does what a
+    /// partition meets that has ended: its folder is on its way out, and files are missing there. May be called with
     /// the partition's lock held.
     pub(crate) fn note_failure(&self, error: &StorageError) {
+        if self.ended.load(Ordering::Acquire) {
+            return;
+        }
         if error.is_device_failure() && !self.offline.swap(true, Ordering::AcqRel) {
             tracing::error!(partition = %self.topic_partition, %error, "the disk failed: the partition is offline");
             self.surroundings.storage_failed(error);

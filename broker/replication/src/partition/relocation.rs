@@ -108,8 +108,7 @@ impl Partition {
         mut relocation: Relocation,
         rename: impl FnOnce(&Path) -> Result<PathBuf, StorageError>,
     ) -> Result<bool, StorageError> {
-        // A flush that runs knows folders by name.
-        let _no_flush = self.flush_order.lock();
+        let _no_flush = self.flushes.lock();
         let mut state = self.state.lock();
         if state.closed {
             return Ok(false);

@@ -135,8 +135,12 @@ impl Partition {
 
     fn flush_log(&self, now_ms: i64) -> Result<(), StorageError> {
         self.ensure_online()?;
-        let _order = self.flush_order.lock();
-        let task = self.noted(self.state.lock().log.prepare_flush())?;
+        let mut state = self.state.lock();
+        if state.closed {
+            return Ok(());
+        }
+        let task = self.noted(state.log.prepare_flush())?;
+        drop(state);
         let result = self.noted(task.run());
         let mut state = self.state.lock();
         match result {
@@ -152,8 +156,10 @@ impl Partition {
     /// A lane of a topic that asks for no flushes is left to the page cache: what is in it goes soon.
     fn flush_lane(&self, now_ms: i64) -> Result<(), StorageError> {
         self.ensure_online()?;
-        let _order = self.flush_order.lock();
         let mut state = self.state.lock();
+        if state.closed {
+            return Ok(());
+        }
         let is_wanted = |lane: &Lane| lane.log.config().flushes() && lane.log.unflushed() > 0;
         let Some(lane) = state.lane.as_mut().filter(|lane| is_wanted(lane)) else { return Ok(()) };
         let task = self.noted(lane.log.prepare_flush())?;
@@ -210,7 +216,11 @@ impl Partition {
     /// Those of the disk; what was saved before stays.
     pub fn save_producers(&self) -> Result<(), StorageError> {
         self.ensure_online()?;
-        self.noted(self.state.lock().log.save_producers())
+        let mut state = self.state.lock();
+        if state.closed {
+            return Ok(());
+        }
+        self.noted(state.log.save_producers())
     }
 
     /// Resigns and flushes everything, so that the next start need not recover. Blocks for as long as the disk
@@ -307,7 +317,8 @@ impl Partition {
     /// Puts a rewritten segment in its place.
     pub(crate) fn finish_lane_rewrite(&self, rewritten: Result<Cleaned, CleanError>) {
         let mut state = self.state.lock();
-        let Some(lane) = &mut state.lane else { return };
+        let closed = state.closed;
+        let Some(lane) = state.lane.as_mut().filter(|_| !closed) else { return };
         let now_ms = lane.last_append_ms;
         let completed = rewritten
             .and_then(|rewritten| Ok(lane.log.complete_clean(rewritten, now_ms)?))

@@ -157,8 +157,10 @@ impl Moves {
             Ok(End::Cancelled) => tracing::info!(%partition, %to, "the partition stays: its move was ended"),
             Ok(End::Interrupted) => return,
             Err(error) => {
-                if let Some(error) = error.downcast_ref::<StorageError>() {
-                    self.folders.note_failure(error);
+                // Of a partition that was deleted meanwhile, files are missing.
+                let failure = error.downcast_ref::<StorageError>().filter(|_| hosted.partition.is_open());
+                if let Some(failure) = failure {
+                    self.folders.note_failure(failure);
                 }
                 tracing::error!(%partition, %to, %error, "the partition stays: it could not be moved")
             }

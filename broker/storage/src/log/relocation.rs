@@ -247,6 +247,7 @@ impl Log {
         self.saved.relocated(self.log_end, self.segments.iter().any(|one| one.base_offset() == self.log_end));
         self.trash = trash::Trash::default();
         self.recovery_point = self.log_end;
+        self.truncations += 1;
         self.indexes_synced_upto = self.active().base_offset();
     }
 }
