@@ -165,7 +165,7 @@ impl<S: Service> Connection<S> {
             // What stood in the way has just been sent, so nothing else would wake this connection.
             return Ok(());
         }
-        let has_room = may_read && self.input.try_make_room();
+        let has_room = may_read && self.input.may_have_room();
         self.tell_memory(self.input.charged_bytes());
         tokio::select! {
             biased;
@@ -233,7 +233,9 @@ impl<S: Service> Connection<S> {
             listener: Arc::clone(&self.identity.listener),
         };
         let abandonable = find_api(service.apis(), header.key as i16).is_some_and(|api| api.abandonable);
-        match self.await_handler(service.handle(&context, request), abandonable).await? {
+        // Pinned here and passed on by reference: each async function that takes a future holds a copy of it.
+        let handler = pin!(service.handle(&context, request));
+        match self.await_handler(handler, abandonable).await? {
             Outcome::Ready(response) => self.answer(ticket, Answer::Response(response)),
             Outcome::Encoded(body) => self.answer(ticket, Answer::Encoded(body)),
             Outcome::Silent => self.answer(ticket, Answer::Silent),
@@ -249,17 +251,16 @@ impl<S: Service> Connection<S> {
     /// away, where the request may be given up.
     async fn await_handler(
         &mut self,
-        handler: impl Future<Output = Outcome>,
+        mut handler: Pin<&mut impl Future<Output = Outcome>>,
         abandonable: bool,
     ) -> Result<Outcome, End> {
-        let mut handler = pin!(handler);
         if let Some(outcome) = handler.as_mut().now_or_never() {
             return Ok(outcome);
         }
         loop {
             self.send()?;
             let may_read =
-                abandonable && self.input.buffered_bytes() < PROGRESS_BYTES_MIN && self.input.try_make_room();
+                abandonable && self.input.buffered_bytes() < PROGRESS_BYTES_MIN && self.input.may_have_room();
             tokio::select! {
                 biased;
                 outcome = &mut handler => return Ok(outcome),

@@ -67,16 +67,18 @@ impl Input {
         frame_end.min(doubled).max(self.buffer.capacity())
     }
 
-    /// Whether there is room to read, or none may be had of the budget now. When it says no, `wait_for_room` waits.
-    pub(crate) fn try_make_room(&mut self) -> bool {
+    /// Whether there may be room to read, or none can be had of the budget now. When it says no, `wait_for_room` waits.
+    /// The room itself is made when there is something to read, so that waiting connections hold none.
+    pub(crate) fn may_have_room(&mut self) -> bool {
         let wanted = self.capacity_wanted();
-        if !self.charge.try_raise(wanted.saturating_sub(READ_BUFFER_BYTES)) {
-            return false;
-        }
+        self.charge.try_raise(wanted.saturating_sub(READ_BUFFER_BYTES))
+    }
+
+    fn make_room(&mut self) {
+        let wanted = self.capacity_wanted();
         if self.buffer.capacity() < wanted || self.buffer.capacity() == self.buffer.len() {
             self.buffer.reserve(wanted.saturating_sub(self.buffer.len()).max(1));
         }
-        true
     }
 
     /// Waits for the budget; may be dropped at any point.
@@ -85,8 +87,9 @@ impl Input {
         self.charge.raise(wanted.saturating_sub(READ_BUFFER_BYTES)).await;
     }
 
-    /// Reads once what the socket has, without waiting. Call `try_make_room` before.
+    /// Reads once what the socket has, without waiting. Ask `may_have_room` before.
     pub(crate) fn read(&mut self, stream: &TcpStream) -> io::Result<Read> {
+        self.make_room();
         match stream.try_read_buf(&mut self.buffer) {
             Ok(0) => Ok(Read::End),
             Ok(_) => Ok(Read::Some),
@@ -165,7 +168,8 @@ mod tests {
     fn a_claimed_length_allocates_nothing_ahead() {
         let mut input = input(1 << 30);
         input.buffer.extend_from_slice(&prefixed(1 << 30, b"x"));
-        assert!(input.try_make_room());
+        assert!(input.may_have_room());
+        input.make_room();
         assert!(input.buffer.capacity() <= 4 * READ_BUFFER_BYTES, "{}", input.buffer.capacity());
         assert!(input.charge.bytes() <= 4 * READ_BUFFER_BYTES);
     }
@@ -176,7 +180,8 @@ mod tests {
         let mut input = input(length);
         input.buffer.extend_from_slice(&prefixed(length as i32, b""));
         while input.buffer.len() < LENGTH_BYTES + length {
-            assert!(input.try_make_room());
+            assert!(input.may_have_room());
+            input.make_room();
             let spare = input.buffer.capacity() - input.buffer.len();
             assert!(
                 spare > 0 && input.buffer.capacity() <= (2 * input.buffer.len()).max(4 * READ_BUFFER_BYTES)
