@@ -8,9 +8,13 @@
 mod disk;
 mod history;
 mod logs;
+mod partitions;
 mod random;
 mod recorder;
+#[path = "../support/mod.rs"]
+mod support;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,7 +41,6 @@ fn try_cuts<R>(
     trace: impl Fn(&R) -> &recorder::Trace + Sync,
     judge: impl Fn(&R, &Path, usize) -> Result<(), String> + Sync,
 ) {
-    const TRIES_PER_EVENT: usize = 3;
     let first = setting("OTTLA_POWER_LOSS_SEED", 1);
     let (tried, next) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
@@ -48,16 +51,15 @@ fn try_cuts<R>(
             let mut disk = Disk::new(trace(&run));
             let mut random = Random::new(seed ^ 0xd15c);
             while disk.advance() && tried.load(Ordering::SeqCst) < cuts {
-                for _ in 0..TRIES_PER_EVENT {
-                    let after = folder();
-                    let how = disk.materialise(after.path(), &mut random);
-                    if let Err(reason) = judge(&run, after.path(), disk.at()) {
-                        let kept: PathBuf = after.keep();
-                        let tail = trace(&run).tail(disk.at(), setting("OTTLA_POWER_LOSS_TAIL", 20) as usize);
-                        panic!("seed {seed}, {how}: {reason}; the disk is in {}{tail}", kept.display());
-                    }
-                    tried.fetch_add(1, Ordering::SeqCst);
+                let after = folder();
+                let how = disk.materialise(after.path(), &mut random);
+                let judged = catch_unwind(AssertUnwindSafe(|| judge(&run, after.path(), disk.at())));
+                if let Err(reason) = judged.unwrap_or(Err("see the panic above".to_owned())) {
+                    let kept: PathBuf = after.keep();
+                    let tail = trace(&run).tail(disk.at(), setting("OTTLA_POWER_LOSS_TAIL", 20) as usize);
+                    panic!("seed {seed}, {how}: {reason}; the disk is in {}{tail}", kept.display());
                 }
+                tried.fetch_add(1, Ordering::SeqCst);
             }
         }
     };
@@ -71,6 +73,20 @@ fn try_cuts<R>(
 
 #[test]
 fn a_log_outlives_a_power_loss_at_any_moment() {
-    let cuts = setting("OTTLA_POWER_LOSS_CUTS", 10_000) as usize * 7 / 10;
-    try_cuts(cuts, |root, seed| logs::run(root, seed, 160), |run| &run.trace, logs::Run::judge);
+    let cuts = setting("OTTLA_POWER_LOSS_CUTS", 10_000) as usize * 8 / 10;
+    try_cuts(cuts, |root, seed| logs::run(root, seed, 120), |run| &run.trace, logs::Run::judge);
+}
+
+#[test]
+fn what_was_answered_with_flushes_outlives_a_power_loss_and_is_told_once() {
+    let cuts = setting("OTTLA_POWER_LOSS_CUTS", 10_000) as usize * 2 / 10;
+    let run = |root: &Path, seed| partitions::run(root, seed, 40, true);
+    try_cuts(cuts, run, |run| &run.trace, partitions::Run::judge);
+}
+
+#[test]
+fn partitions_without_flushes_open_after_a_power_loss_at_any_moment() {
+    let cuts = setting("OTTLA_POWER_LOSS_CUTS", 10_000) as usize / 20;
+    let run = |root: &Path, seed| partitions::run(root, seed, 40, false);
+    try_cuts(cuts, run, |run| &run.trace, partitions::Run::judge);
 }

@@ -72,6 +72,8 @@ impl Log {
         self.log_start = self.log_start.max(start);
         self.recovery_point = self.recovery_point.max(start);
         deleted.log_start = self.log_start;
+        // What the epochs tell recovery holds no longer than until their next change.
+        disk::sync_dir(&self.dir)?;
         Ok(deleted)
     }
 
