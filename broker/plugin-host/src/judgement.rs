@@ -28,7 +28,7 @@ pub struct Progress {
     pub committed_ms: i64,
 }
 
-/// What lies on disk, in bytes of logs; each replica's copy counts as the same bytes.
+/// What lies on this broker, in bytes of logs. A topic without a tenant counts as the only one of its tenant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     pub partition: u32,

@@ -106,7 +106,7 @@ pub struct Segment {
     pub active: bool,
 }
 
-/// Bytes of logs on one replica each.
+/// Bytes of logs on the broker that asks. Where the topic has no tenant, `tenant_bytes` are those of the topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     pub partition: u32,

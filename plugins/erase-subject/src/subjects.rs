@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-use crate::base64;
+use super::base64;
 
 const HASH_BYTES: usize = 32;
 

@@ -340,8 +340,8 @@ pub mod exports {
                             .finish()
                     }
                 }
-                /// Bytes of records in the log of the partition, of its topic, and of all topics of its tenant. Each replica counts
-                /// once, whatever the number of replicas.
+                /// Bytes of the logs of the partition, of its topic, and of all topics of its tenant (those of the topic again where it
+                /// has no tenant), as the broker that asks has them.
                 #[repr(C)]
                 #[derive(Clone, Copy)]
                 pub struct Usage {
