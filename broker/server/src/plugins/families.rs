@@ -6,6 +6,8 @@ use ottla_plugin_host::BreakerState;
 
 use super::Plugins;
 use super::counts::CountsSnapshot;
+use super::retaining::Retaining;
+use super::role::{Partitioning, Role};
 use crate::metrics::{Metrics, Sample, Type};
 
 type Figure = fn(&CountsSnapshot) -> f64;
@@ -43,16 +45,32 @@ const FAMILIES: &[(&str, &str, Type, Figure)] = &[
         "ottla_plugin_breaker_open",
         "1 while the plugin rests after repeated failures, 0.5 while one call finds out whether it works again",
         Type::Gauge,
-        |c| match c.calls.breaker {
-            BreakerState::Closed => 0.0,
-            BreakerState::Probing => 0.5,
-            BreakerState::Open => 1.0,
-        },
+        |c| breaker(c.calls.breaker),
     ),
     ("ottla_plugin_log_lines", "Lines that the plugin logged", Type::Counter, |c| c.calls.log_lines as f64),
     ("ottla_plugin_log_lines_dropped", "Lines of the plugin beyond its budget", Type::Counter, |c| {
         c.calls.log_lines_dropped as f64
     }),
+];
+
+/// Families of retention policies, likewise.
+const POLICIES: &[(&str, &str, Type, Figure)] = &[
+    ("ottla_retention_calls", "Calls of the retention policy", Type::Counter, |c| c.calls.calls as f64),
+    ("ottla_retention_judged_records", "Records that it was asked about", Type::Counter, |c| {
+        c.calls.records as f64
+    }),
+    ("ottla_retention_seconds", "Time in calls of the retention policy", Type::Counter, |c| {
+        c.calls.nanos as f64 / 1e9
+    }),
+    ("ottla_retention_memory_bytes", "Memory of the retention policy's instances", Type::Gauge, |c| {
+        c.calls.memory_bytes as f64
+    }),
+    (
+        "ottla_retention_breaker_open",
+        "1 while the retention policy rests after repeated failures, 0.5 while one call finds out whether it works again",
+        Type::Gauge,
+        |c| breaker(c.calls.breaker),
+    ),
 ];
 
 /// Calls without a placement, by their reason.
@@ -66,6 +84,14 @@ const REASONS: &[(&str, Figure)] = &[
     ("busy", |c| c.calls.errors_busy as f64),
 ];
 
+fn breaker(state: BreakerState) -> f64 {
+    match state {
+        BreakerState::Closed => 0.0,
+        BreakerState::Probing => 0.5,
+        BreakerState::Open => 1.0,
+    }
+}
+
 /// What became of batches on which the plugin failed.
 const ON_ERROR: &[(&str, Figure)] = &[
     ("reject", |c| c.on_error_reject as f64),
@@ -78,37 +104,49 @@ impl Plugins {
     pub fn register_metrics(self: &Arc<Self>, metrics: &Metrics) {
         for &(name, help, kind, figure) in FAMILIES {
             let plugins = Arc::downgrade(self);
-            metrics.register(name, help, kind, move || samples(&plugins, &[("", figure)], ""));
+            metrics
+                .register(name, help, kind, move || samples::<Partitioning>(&plugins, &[("", figure)], ""));
+        }
+        for &(name, help, kind, figure) in POLICIES {
+            let plugins = Arc::downgrade(self);
+            metrics.register(name, help, kind, move || samples::<Retaining>(&plugins, &[("", figure)], ""));
         }
         let plugins = Arc::downgrade(self);
         metrics.register(
             "ottla_plugin_errors",
             "Calls without a placement, by reason",
             Type::Counter,
-            move || samples(&plugins, REASONS, "reason"),
+            move || samples::<Partitioning>(&plugins, REASONS, "reason"),
         );
         let plugins = Arc::downgrade(self);
         metrics.register(
             "ottla_plugin_on_error",
             "Batches that the plugin did not place, by what ottla.partitioner.on.error did",
             Type::Counter,
-            move || samples(&plugins, ON_ERROR, "action"),
+            move || samples::<Partitioning>(&plugins, ON_ERROR, "action"),
         );
         let plugins = Arc::downgrade(self);
         metrics.register(
             "ottla_plugin_attached",
             "1 for the plugin that serves a topic, 0 for one that should and cannot",
             Type::Gauge,
-            move || attached(&plugins),
+            move || attached::<Partitioning>(&plugins),
+        );
+        let plugins = Arc::downgrade(self);
+        metrics.register(
+            "ottla_retention_attached",
+            "1 for the policy that says what of a topic stays, 0 for one that should and cannot",
+            Type::Gauge,
+            move || attached::<Retaining>(&plugins),
         );
     }
 }
 
 /// One sample for each figure of each plugin version of each topic; `label` tells figures apart.
-fn samples(plugins: &Weak<Plugins>, figures: &[(&str, Figure)], label: &'static str) -> Vec<Sample> {
+fn samples<R: Role>(plugins: &Weak<Plugins>, figures: &[(&str, Figure)], label: &'static str) -> Vec<Sample> {
     let Some(plugins) = plugins.upgrade() else { return Vec::new() };
     let mut samples = Vec::new();
-    for slot in plugins.slots.counted() {
+    for slot in R::slots(&plugins).counted() {
         for counted in slot.counts.all() {
             let snapshot = counted.counts.snapshot();
             for (value, figure) in figures {
@@ -127,9 +165,9 @@ fn samples(plugins: &Weak<Plugins>, figures: &[(&str, Figure)], label: &'static 
     samples
 }
 
-fn attached(plugins: &Weak<Plugins>) -> Vec<Sample> {
+fn attached<R: Role>(plugins: &Weak<Plugins>) -> Vec<Sample> {
     let Some(plugins) = plugins.upgrade() else { return Vec::new() };
-    let sample = |slot: &Arc<super::Slot>| {
+    let sample = |slot: &Arc<super::Slot<R>>| {
         let attachment = slot.attachment()?;
         let version = attachment.version.as_ref();
         let labels = vec![
@@ -140,5 +178,5 @@ fn attached(plugins: &Weak<Plugins>) -> Vec<Sample> {
         ];
         Some(Sample::new(labels, if attachment.running.is_ok() { 1.0 } else { 0.0 }))
     };
-    plugins.slots.attached().iter().filter_map(sample).collect()
+    R::slots(&plugins).attached().iter().filter_map(sample).collect()
 }

@@ -12,6 +12,8 @@ mod memory;
 mod pass;
 pub mod report;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

@@ -95,10 +95,11 @@ impl Pass<'_> {
             .count();
         self.delete(partition, id, &segments[..condemned], report)?;
         for (segment, verdict) in segments.iter().zip(&verdicts).skip(condemned) {
-            if *verdict == SegmentVerdict::Ask && segment.size_bytes > 0 {
-                self.judge_records(lease, id, segment, report)?;
-            } else {
-                report.add(whole(segment, Outcome::Keep));
+            match verdict {
+                // A fresh active segment.
+                _ if segment.size_bytes == 0 => {}
+                SegmentVerdict::Ask => self.judge_records(lease, id, segment, report)?,
+                _ => report.add(whole(segment, Outcome::Keep)),
             }
         }
         Ok(())

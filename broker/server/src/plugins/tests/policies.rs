@@ -1,8 +1,9 @@
-//! Retention policies in WAT. They judge records and keep all.
+//! Retention policies in WAT: they judge records, and answer the same for each.
 
 use super::support::component_in;
 
-/// A policy of records whose `judge` has this body; `$count` is the number of records, `$keep` is an answer.
+/// A policy of records whose `judge` has this body; `$count` is the number of records, `$keep`, `$erase` and `$keep_for_ever` are answers:
+/// success, `all(verdict)`, and the last one promises never to change.
 fn policy(configure: &str, judge: &str) -> Vec<u8> {
     let core = format!(
         r#"(module
@@ -10,6 +11,11 @@ fn policy(configure: &str, judge: &str) -> Vec<u8> {
   (memory (export "memory") 16)
   (global $top (mut i32) (i32.const 65536))
   (global $keep i32 (i32.const 1024))
+  (global $erase i32 (i32.const 1088))
+  (data (i32.const 1100) "\01")
+  (global $keep_for_ever i32 (i32.const 1152))
+  (data (i32.const 1176) "\01")
+  (data (i32.const 1184) "\ff\ff\ff\ff\ff\ff\ff\7f")
   (data (i32.const 512) "this config is not for me")
   (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
     (local $at i32)
@@ -49,4 +55,13 @@ pub(crate) fn takes_empty_config() -> Vec<u8> {
         (i32.store (i32.const 2056) (i32.const 25))
         (i32.const 2048)))";
     policy(configure, "(global.get $keep)")
+}
+
+/// Answers so when it is 1,000 ms past 1970, which it is in no warm-up, and keeps all at any other time.
+pub(crate) fn erases(answer: &str) -> Vec<u8> {
+    let judge = format!(
+        "(if (result i32) (i64.eq (i64.load (i32.add (local.get $args) (i32.const 104))) (i64.const 1000))
+      (then {answer}) (else (global.get $keep)))"
+    );
+    policy("(i32.const 1024)", &judge)
 }
