@@ -7,6 +7,7 @@ mod folders;
 mod follow;
 mod moves;
 mod offline;
+mod opening;
 mod upkeep;
 
 use std::sync::Arc;

@@ -77,7 +77,14 @@ async fn keep_reading(mut raw: Raw, stop: Arc<AtomicBool>) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_is_deleted_and_created_again_while_clients_use_it() -> Result<()> {
     let rounds: usize = std::env::var(DELETIONS).map_or(Ok(40), |given| given.parse())?;
-    let mut broker = Process::start(&["auto.create.topics.enable=false"])?;
+    // The broker's own loops meet partitions that are on their way out all the time.
+    let mut broker = Process::start(&[
+        "auto.create.topics.enable=false",
+        "log.flush.offset.checkpoint.interval.ms=20",
+        "log.flush.start.offset.checkpoint.interval.ms=20",
+        "log.flush.scheduler.interval.ms=20",
+        "log.retention.check.interval.ms=20",
+    ])?;
     let mut raw = broker.connect().await?;
     let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut clients = Vec::new();

@@ -47,9 +47,15 @@ struct Folder {
     dir: Option<LogDir>,
     /// Why it is offline.
     failure: OnceLock<String>,
+    /// What the checkpoints said when the broker started; empty once its partitions are open.
+    found: Mutex<Found>,
+    partitions: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Found {
     recovery_points: Offsets,
     log_starts: Offsets,
-    partitions: AtomicUsize,
 }
 
 /// All folders, by their place in `log.dirs`; those that are in order are opened and locked.
@@ -58,6 +64,8 @@ pub struct Folders {
     cluster_id: String,
     /// Held while the checkpoints of a folder are gathered and written, and while a partition changes its folder.
     checkpoints: Mutex<()>,
+    /// Held while a new partition is given its folder.
+    placing: Mutex<()>,
     /// How many have failed.
     failed: watch::Sender<usize>,
 }
@@ -91,7 +99,13 @@ impl Folders {
         }
         let cluster_id = cluster_id.ok_or(FoldersError::None)?;
         let failed = folders.iter().filter(|folder| folder.failure.get().is_some()).count();
-        Ok(Folders { folders, cluster_id, checkpoints: Mutex::new(()), failed: watch::Sender::new(failed) })
+        Ok(Folders {
+            folders,
+            cluster_id,
+            checkpoints: Mutex::new(()),
+            placing: Mutex::new(()),
+            failed: watch::Sender::new(failed),
+        })
     }
 
     /// The cluster's id, from `meta.properties`.
@@ -286,28 +300,44 @@ impl Folders {
         self.home(folder, &found.partition, found.path.clone())
     }
 
+    /// Lets go of what the checkpoints said, once every partition that was there is open.
+    pub fn forget_checkpoints(&self) {
+        for folder in &self.folders {
+            *folder.found.lock() = Found::default();
+        }
+    }
+
     /// A new home, in the folder with the fewest partitions of those that are in order and have room.
     ///
     /// # Errors
     /// Those of the disk, of the last folder that was tried.
     pub fn create(&self, partition: &TopicPartition, topic_id: TopicId) -> Result<Home, StorageError> {
-        let mut order: Vec<usize> = (0..self.len()).filter(|&folder| !self.is_offline(folder)).collect();
-        order.sort_by_key(|&folder| self.folders[folder].partitions.load(Ordering::Relaxed));
-        let mut refused = None;
-        for folder in order {
+        let (mut tried, mut refused) = (Vec::new(), None);
+        while let Some(folder) = self.reserve(&tried) {
             match self.with(folder, |dir| dir.create_partition(partition, topic_id)) {
                 Ok(created) => {
-                    self.folders[folder].partitions.fetch_add(1, Ordering::Relaxed);
                     let home = self.home(folder, partition, created.path);
                     return Ok(Home { recovery_point: 0, log_start: 0, ..home });
                 }
                 Err(error) => {
+                    self.folders[folder].partitions.fetch_sub(1, Ordering::Relaxed);
                     tracing::warn!(%partition, %error, "a folder of log.dirs does not take a new partition");
+                    tried.push(folder);
                     refused = Some(error);
                 }
             }
         }
         Err(refused.unwrap_or_else(|| self.offline(METADATA_FOLDER)))
+    }
+
+    /// Counts one more partition in the folder that has the fewest, so that of many that are created at once each knows
+    /// of the others.
+    fn reserve(&self, tried: &[usize]) -> Option<usize> {
+        let _one_at_a_time = self.placing.lock();
+        let open = (0..self.len()).filter(|folder| !self.is_offline(*folder) && !tried.contains(folder));
+        let least = open.min_by_key(|&folder| self.folders[folder].partitions.load(Ordering::Relaxed))?;
+        self.folders[least].partitions.fetch_add(1, Ordering::Relaxed);
+        Some(least)
     }
 
     /// Takes a partition out of sight. Returns what [`Folders::remove`] takes once its files may go.
@@ -391,12 +421,13 @@ impl Folders {
 
     fn home(&self, folder: usize, partition: &TopicPartition, path: PathBuf) -> Home {
         let held = &self.folders[folder];
+        let found = held.found.lock();
         Home {
             folder,
             path,
             clean: held.dir.as_ref().is_some_and(LogDir::was_clean),
-            recovery_point: held.recovery_points.get(partition).copied().unwrap_or(0),
-            log_start: held.log_starts.get(partition).copied().unwrap_or(0),
+            recovery_point: found.recovery_points.get(partition).copied().unwrap_or(0),
+            log_start: found.log_starts.get(partition).copied().unwrap_or(0),
         }
     }
 }
@@ -405,8 +436,10 @@ impl Folder {
     fn opened(given: &Path, dir: LogDir) -> Folder {
         let path = dir.path().to_path_buf();
         Folder {
-            recovery_points: dir.recovery_points().unwrap_or_else(|error| unreadable(&path, &error)),
-            log_starts: dir.log_starts().unwrap_or_else(|error| unreadable(&path, &error)),
+            found: Mutex::new(Found {
+                recovery_points: dir.recovery_points().unwrap_or_else(|error| unreadable(&path, &error)),
+                log_starts: dir.log_starts().unwrap_or_else(|error| unreadable(&path, &error)),
+            }),
             path,
             name: absolute(given),
             dir: Some(dir),
@@ -421,8 +454,7 @@ impl Folder {
             name: absolute(path),
             dir: None,
             failure: OnceLock::from(reason),
-            recovery_points: Offsets::default(),
-            log_starts: Offsets::default(),
+            found: Mutex::default(),
             partitions: AtomicUsize::new(0),
         }
     }

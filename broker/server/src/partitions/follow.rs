@@ -10,12 +10,14 @@ use std::time::Duration;
 use ottla_controller::image::{Configs, Image, Topic as TopicImage};
 use ottla_controller::record::ConfigOwner;
 use ottla_model::ids::{BrokerId, TopicId, TopicPartition};
-use ottla_replication::{OpenPartition, Partition, PartitionConfig, Surroundings};
-use ottla_storage::{Open, PartitionDir, Recovery, StorageError};
+use ottla_replication::{OpenPartition, Partition, Surroundings};
+use ottla_storage::{Open, PartitionDir, StorageError};
 
 use super::folders::{Folders, Home};
+use super::opening::{self, Opened, Opening, Place};
 use super::{Hosted, Map, Topic};
 use crate::broker::Broker;
+use crate::plugins::Slot;
 
 /// How long a partition waits that could not be opened for lack of room or of descriptors.
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
@@ -76,6 +78,20 @@ fn changed<'a>(
     }
 }
 
+/// What a topic is to become.
+struct TopicPlan {
+    id: TopicId,
+    name: Arc<str>,
+    slot: Arc<Slot>,
+    partitions: Vec<PartitionPlan>,
+}
+
+enum PartitionPlan {
+    Known(Hosted),
+    Elsewhere,
+    Open,
+}
+
 impl Follower {
     /// Must be called in the runtime in which deleted folders are to be removed.
     pub fn new(broker: Arc<Broker>, folders: Arc<Folders>, surroundings: Arc<dyn Surroundings>) -> Follower {
@@ -102,6 +118,7 @@ impl Follower {
         self.starting = true;
         self.show(&image, &mut existing);
         self.starting = false;
+        self.folders.forget_checkpoints();
         for (partition, (folder, _)) in existing {
             self.put_aside(folder, &partition, "no topic of the cluster has this partition");
         }
@@ -180,6 +197,8 @@ impl Follower {
             self.remove(&topic);
             map.remove(&topic);
         }
+        let mut plans: Vec<TopicPlan> = Vec::new();
+        let mut openings: Vec<Opening> = Vec::new();
         for wanted in wanted {
             let applied = Applied::of(image, wanted, self.broker.config.node_id);
             let known = before.by_id.get(&wanted.id);
@@ -188,20 +207,32 @@ impl Follower {
             if unchanged && known.is_some_and(is_same) && !retried.contains(&wanted.id) {
                 continue;
             }
-            map.put(self.topic(image, wanted, known, unchanged, existing));
+            plans.push(self.plan(image, wanted, known, unchanged, existing, &mut openings));
             self.applied.insert(wanted.id, applied);
+        }
+        let mut opened = opening::open_all(openings, |opening| self.open(opening)).into_iter();
+        for plan in plans {
+            let partitions = plan.partitions.into_iter().map(|partition| match partition {
+                PartitionPlan::Known(hosted) => Some(hosted),
+                PartitionPlan::Elsewhere => None,
+                PartitionPlan::Open => opened.next().and_then(|opened| self.settle(opened)),
+            });
+            let partitions = partitions.collect();
+            map.put(Arc::new(Topic { id: plan.id, name: plan.name, slot: plan.slot, partitions }));
         }
         self.broker.partitions.show(map, image.version());
     }
 
-    fn topic(
-        &mut self,
+    /// What a topic is to become; adds what must be opened for it, in the order of its partitions.
+    fn plan(
+        &self,
         image: &Image,
         wanted: &TopicImage,
         known: Option<&Arc<Topic>>,
         unchanged: bool,
         existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>,
-    ) -> Arc<Topic> {
+        openings: &mut Vec<Opening>,
+    ) -> TopicPlan {
         let topic_config = self.broker.config.partition_config(image, &wanted.configs);
         let mut partitions = Vec::with_capacity(wanted.partitions.len());
         for (index, state) in wanted.partitions.iter().enumerate() {
@@ -211,41 +242,39 @@ impl Follower {
                 if !unchanged {
                     open.partition.set_config(config);
                 }
-                partitions.push(Some(open.clone()));
+                partitions.push(PartitionPlan::Known(open.clone()));
             } else if state.leader != self.broker.config.node_id {
-                partitions.push(None);
+                partitions.push(PartitionPlan::Elsewhere);
             } else {
                 let index = i32::try_from(index).expect("a topic has fewer than 2^31 partitions");
                 let partition = TopicPartition::new(wanted.name.clone(), index);
-                partitions.push(self.open(partition, wanted.id, state.leader_epoch, config, existing));
+                let leader_epoch = state.leader_epoch;
+                let place = match self.unopened.get(&(wanted.id, index)) {
+                    Some(Some(home)) => Place::Home(home.clone()),
+                    _ => match existing.remove(&partition) {
+                        Some((folder, found)) => Place::Found(folder, found),
+                        None => Place::Nowhere,
+                    },
+                };
+                openings.push(Opening { partition, topic_id: wanted.id, leader_epoch, config, place });
+                partitions.push(PartitionPlan::Open);
             }
         }
         let slot = known.map_or_else(|| self.broker.plugins.slot(&wanted.name), |topic| topic.slot.clone());
-        Arc::new(Topic { id: wanted.id, name: wanted.name.clone(), slot, partitions })
+        TopicPlan { id: wanted.id, name: wanted.name.clone(), slot, partitions }
     }
 
-    /// Opens one partition; one that cannot be opened is reported and answers KAFKA_STORAGE_ERROR.
-    fn open(
-        &mut self,
-        partition: TopicPartition,
-        topic_id: TopicId,
-        leader_epoch: i32,
-        config: PartitionConfig,
-        existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>,
-    ) -> Option<Hosted> {
-        let key = (topic_id, partition.partition);
-        let home = match self.unopened.get(&key) {
-            Some(Some(home)) => Ok(home.clone()),
-            _ => self.home(&partition, topic_id, existing),
-        };
+    /// Opens one partition. Called from several threads at once.
+    fn open(&self, opening: Opening) -> Opened {
+        let Opening { partition, topic_id, leader_epoch, config, place } = opening;
+        let home = self.home(&partition, topic_id, place);
         let known = home.as_ref().ok().cloned();
-        let opened = home.and_then(|home| {
-            let now_ms = self.broker.clock.now_ms();
+        let result = home.and_then(|home| {
             let open = Open {
                 clean: home.clean,
                 recovery_point: home.recovery_point,
                 log_start: home.log_start,
-                now_ms,
+                now_ms: self.broker.clock.now_ms(),
             };
             let opened = Partition::open(OpenPartition {
                 dir: home.path,
@@ -260,42 +289,29 @@ impl Follower {
             let folder = Arc::new(AtomicUsize::new(home.folder));
             opened.map(|(partition, recovery)| (Hosted { folder, partition }, recovery))
         });
-        match opened {
+        Opened { partition, topic_id, home: known, result }
+    }
+
+    /// Takes note of how an opening ended; a partition that could not be opened is reported and answers
+    /// KAFKA_STORAGE_ERROR.
+    fn settle(&mut self, opened: Opened) -> Option<Hosted> {
+        let Opened { partition, topic_id, home, result } = opened;
+        let key = (topic_id, partition.partition);
+        match result {
             Ok((opened, recovery)) => {
                 self.unopened.remove(&key);
-                for cut in &recovery.log.cuts {
-                    tracing::warn!(
-                        %partition, path = %cut.path.display(), position = cut.position, offset = cut.offset,
-                        bytes = cut.bytes, reason = %cut.reason, "recovery cut the log"
-                    );
-                }
-                let Recovery { rebuilt, checked_batches, checked_bytes, replayed_batches, .. } =
-                    &recovery.log;
-                for rebuilt in rebuilt {
-                    tracing::warn!(
-                        %partition, path = %rebuilt.path.display(), reason = %rebuilt.reason,
-                        "recovery made a file again"
-                    );
-                }
-                if *checked_batches > 0 {
-                    tracing::info!(
-                        %partition, checked_batches, checked_bytes, replayed_batches, "recovered the log"
-                    );
-                }
-                if let Some(lane) = &recovery.lane {
-                    tracing::info!(%partition, ?lane, "recovered the lane");
-                }
+                opening::tell(&partition, &recovery);
                 Some(opened)
             }
             Err(error) => {
                 tracing::error!(%partition, %error, "the partition cannot be opened and is offline");
-                if let Some(home) = known.as_ref().filter(|_| error.is_device_failure()) {
+                if let Some(home) = home.as_ref().filter(|_| error.is_device_failure()) {
                     self.folders.fail(home.folder, &error);
                 }
                 if error.is_retriable() {
                     self.retried.insert(topic_id);
                 }
-                self.unopened.insert(key, known);
+                self.unopened.insert(key, home);
                 None
             }
         }
@@ -307,21 +323,24 @@ impl Follower {
         &self,
         partition: &TopicPartition,
         topic_id: TopicId,
-        existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>,
+        place: Place,
     ) -> Result<Home, StorageError> {
-        match existing.remove(partition) {
-            Some((folder, found)) if found.topic_id == Some(topic_id) => {
+        match place {
+            Place::Home(home) => Ok(home),
+            Place::Found(folder, found) if found.topic_id == Some(topic_id) => {
                 Ok(self.folders.known(folder, &found))
             }
-            Some((folder, _)) => {
+            Place::Found(folder, _) => {
                 self.put_aside(folder, partition, "it belongs to another topic of this name");
                 self.folders.create(partition, topic_id)
             }
-            None if self.may_be_elsewhere((topic_id, partition.partition)) => Err(StorageError::Offline {
-                path: PathBuf::from(partition.to_string()),
-                reason: "it is in no folder of log.dirs that could be opened".to_owned(),
-            }),
-            None => self.folders.create(partition, topic_id),
+            Place::Nowhere if self.may_be_elsewhere((topic_id, partition.partition)) => {
+                Err(StorageError::Offline {
+                    path: PathBuf::from(partition.to_string()),
+                    reason: "it is in no folder of log.dirs that could be opened".to_owned(),
+                })
+            }
+            Place::Nowhere => self.folders.create(partition, topic_id),
         }
     }
 
@@ -331,14 +350,14 @@ impl Follower {
     }
 
     fn remove(&self, topic: &Topic) {
-        for hosted in topic.partitions.iter().flatten() {
+        opening::in_parallel(topic.partitions.iter().flatten().collect(), |hosted| {
             let partition = &hosted.partition;
             let delay_ms = partition.config().log.file_delete_delay_ms;
             partition.resign();
             let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
             // After it has resigned it moves no more.
             self.discard(hosted.folder(), partition.topic_partition(), delay);
-        }
+        });
     }
 
     /// Takes a folder out of sight now, and off the disk after `delay`.

@@ -101,6 +101,8 @@ impl Log {
         // A replay notes what batches below the start bear, too.
         log.cut_epochs();
         log.epochs.write_changes(disk::Durability::PageCache)?;
+        // Most logs have one segment, and there are many logs.
+        log.segments.shrink_to_fit();
         log.roll_jitter_ms = log.jitter();
         Ok((log, recovery))
     }
