@@ -22,10 +22,37 @@ pub struct PartitionConfig {
     pub compression: Option<(Compression, Option<i32>)>,
     /// Whether `cleanup.policy` compacts: then each record needs a key.
     pub compacted: bool,
+    /// How its log is compacted, if it is.
+    pub compaction: CompactionConfig,
     /// `ottla.lane.bytes`: how much a lane holds before it refuses batches.
     pub lane_bytes: u64,
     /// `ottla.retention.hold`: nothing of the log may be removed, by whatever reason.
     pub hold: bool,
+}
+
+/// When a log is compacted, and what of it. Times in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactionConfig {
+    /// `delete.retention.ms`: how long a tombstone stays once it was compacted.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: a segment with a younger record is not compacted.
+    pub min_lag_ms: i64,
+    /// `max.compaction.lag.ms`: a log with an older record is compacted whatever its dirty ratio.
+    pub max_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio`, of a million.
+    pub min_dirty_ppm: u32,
+}
+
+impl Default for CompactionConfig {
+    fn default() -> CompactionConfig {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+        CompactionConfig {
+            delete_retention_ms: DAY_MS,
+            min_lag_ms: 0,
+            max_lag_ms: i64::MAX,
+            min_dirty_ppm: 500_000,
+        }
+    }
 }
 
 impl PartitionConfig {
@@ -48,6 +75,7 @@ impl Default for PartitionConfig {
             min_insync_replicas: 1,
             compression: None,
             compacted: false,
+            compaction: CompactionConfig::default(),
             lane_bytes: crate::bounds::LANE_BYTES_DEFAULT,
             hold: false,
         }

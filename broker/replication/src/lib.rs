@@ -26,7 +26,7 @@ mod waiters;
 
 pub use batch::ClientBatch;
 pub use commit::Committed;
-pub use config::PartitionConfig;
+pub use config::{CompactionConfig, PartitionConfig};
 pub use destinations::{Answering, Destinations, ForwardAnswer, ForwardRequest, Held};
 pub use error::{AppendError, RECORD_ERRORS_MAX, RecordError};
 pub use lane::decision::{Decision, NO_RULE, Runs};
@@ -34,7 +34,7 @@ pub use lane::driver::run_forwarder;
 pub use lane::position::{Position, is_marked};
 pub use lane::receipt::{Arrival, Receipt};
 pub use partition::{
-    Acks, CleanLease, Cleanable, Enqueued, Isolation, LaneLeft, LaneStatus, OpenPartition, Partition,
-    PartitionRecovery, ReadInfo, Relocation, RelocationStep, Screened, Surroundings, Upkeep,
+    Acks, CleanLease, Enqueued, Isolation, LaneLeft, LaneStatus, OpenPartition, Partition, PartitionRecovery,
+    ReadInfo, Relocation, RelocationStep, Screened, Surroundings, Upkeep,
 };
 pub use waiters::FetchWaiter;

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use append::{Acks, Enqueued, Screened};
-pub use clean::{CleanLease, Cleanable};
+pub use clean::CleanLease;
 pub use read::{Isolation, ReadInfo};
 pub use relocation::{Relocation, RelocationStep};
 pub use retention::LaneLeft;

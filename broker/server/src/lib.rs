@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod broker;
+pub mod cleaner;
 mod cluster;
 pub mod codec;
 pub mod config;

@@ -17,6 +17,7 @@ use tracing::info;
 
 use crate::admin;
 use crate::broker::Broker;
+use crate::cleaner::{Budget, Cleaner, register_cleaner};
 use crate::cluster::LocalCluster;
 use crate::config::{self, Config, HostPort};
 use crate::fetch::session::Sessions;
@@ -111,6 +112,8 @@ impl Server {
         }
         plugins.restore().await;
 
+        let cleaner = Cleaner::new(broker.clone(), folders.clone(), Arc::new(Budget::default()));
+        register_cleaner(&metrics, cleaner.progress(), &clock);
         let upkeep = Upkeep {
             partitions: partitions.clone(),
             folders: folders.clone(),
@@ -128,6 +131,7 @@ impl Server {
         let loops = vec![
             tokio::spawn(follower.run(stop.clone())),
             tokio::spawn(upkeep.clone().run(stop.clone())),
+            tokio::spawn(cleaner.run()),
             tokio::spawn(plugins.clone().follow(stop.clone())),
             tokio::spawn(Passes::run(broker.clone(), stop.clone())),
             tokio::spawn(quotas::follow(broker.clone(), gate.clone(), stop.clone())),

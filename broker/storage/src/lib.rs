@@ -38,8 +38,8 @@ pub use disk::{create_dirs, sync_dir};
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::StorageError;
 pub use log::{
-    AppendInfo, Assign, Batch, CompactionRound, CopyStep, Cut, Deleted, DeletedFiles, FlushTask, Flushed,
-    Log, LogCopy, Open, Rebuilt, Recovery, SegmentHeaders, SegmentInfo, Slice, TimestampedOffset,
+    AppendInfo, Assign, Batch, CompactionRound, CopyStep, Cut, Deleted, DeletedFiles, Dirtiness, FlushTask,
+    Flushed, Log, LogCopy, Open, Rebuilt, Recovery, SegmentHeaders, SegmentInfo, Slice, TimestampedOffset,
 };
 pub use log_dir::{LogDir, Offsets, Owner, PartitionDir};
 pub use producers::{

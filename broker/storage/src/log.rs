@@ -5,6 +5,7 @@
 
 mod append;
 mod clean;
+mod dirty;
 mod durability;
 mod headers;
 mod open;
@@ -29,6 +30,7 @@ use crate::segment::{Segment, TimestampOffset};
 
 pub use append::{AppendInfo, Assign, Batch};
 pub use clean::CompactionRound;
+pub use dirty::Dirtiness;
 pub use durability::{FlushTask, Flushed};
 pub use headers::SegmentHeaders;
 pub use open::{Cut, Open, Rebuilt, Recovery};

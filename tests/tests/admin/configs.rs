@@ -79,7 +79,7 @@ async fn configs_change_one_by_one_and_survive_a_kill() -> Result<()> {
         ("cleanup.policy", 2, Some("delete"), 0),
         ("cleanup.policy", 3, Some("delete"), 0),
         ("cleanup.policy", 2, Some("delete"), 0),
-        ("cleanup.policy", 2, Some("compact"), INVALID_CONFIG),
+        ("cleanup.policy", 2, Some("compress"), INVALID_CONFIG),
         ("ottla.partitioner", 0, Some("no-such-plugin"), INVALID_CONFIG),
         ("ottla.partitioner", 0, Some("key-hash@9.9.9"), INVALID_CONFIG),
     ];

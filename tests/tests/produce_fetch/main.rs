@@ -1,5 +1,6 @@
 //! The way of a record, over real sockets, against a broker process: produce, fetch, offsets, restarts.
 
+mod compaction;
 mod folders;
 mod listeners;
 mod log_dirs;

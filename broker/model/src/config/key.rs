@@ -81,8 +81,6 @@ pub enum Check {
     OneOf(&'static [&'static str]),
     /// A list of these.
     ManyOf(&'static [&'static str]),
-    /// A list of these; the rest of Kafka's values is refused for this reason.
-    Only(&'static [&'static str], &'static str),
     /// A judge that answers what would be right.
     Custom(fn(&str) -> Result<(), String>),
 }
@@ -135,7 +133,7 @@ impl Key {
             Check::Share => format!("{kind}, from 0 to 1"),
             Check::NonEmpty => format!("{kind}, not empty"),
             Check::OneOf(values) => format!("one of {}", values.join(", ")),
-            Check::ManyOf(values) | Check::Only(values, _) => format!("a list of {}", values.join(", ")),
+            Check::ManyOf(values) => format!("a list of {}", values.join(", ")),
         }
     }
 }

@@ -19,6 +19,11 @@ pub struct TopicConfig {
     pub retention_bytes: i64,
     pub cleanup_delete: bool,
     pub cleanup_compact: bool,
+    pub delete_retention_ms: i64,
+    pub min_compaction_lag_ms: i64,
+    pub max_compaction_lag_ms: i64,
+    /// Of a million.
+    pub min_cleanable_dirty_ppm: u32,
     pub file_delete_delay_ms: i64,
     pub flush_messages: i64,
     pub flush_ms: i64,
@@ -53,6 +58,10 @@ impl TopicConfig {
             retention_bytes: source.number("retention.bytes"),
             cleanup_delete: source.has_item("cleanup.policy", "delete"),
             cleanup_compact: source.has_item("cleanup.policy", "compact"),
+            delete_retention_ms: source.number("delete.retention.ms"),
+            min_compaction_lag_ms: source.number("min.compaction.lag.ms"),
+            max_compaction_lag_ms: source.number("max.compaction.lag.ms"),
+            min_cleanable_dirty_ppm: source.millionths("min.cleanable.dirty.ratio"),
             file_delete_delay_ms: source.number("file.delete.delay.ms"),
             flush_messages: source.number("flush.messages"),
             flush_ms: source.number("flush.ms"),
@@ -99,6 +108,11 @@ impl Source<'_> {
         self.value(name).and_then(|value| value.parse().ok()).unwrap_or_default()
     }
 
+    /// A share from 0 to 1.
+    fn millionths(&self, name: &str) -> u32 {
+        (self.number::<f64>(name).clamp(0.0, 1.0) * 1e6).round() as u32
+    }
+
     fn has_item(&self, name: &str, item: &str) -> bool {
         self.value(name).is_some_and(|value| super::list::items(&value).any(|given| given == item))
     }
@@ -136,6 +150,10 @@ mod tests {
             retention_bytes: -1,
             cleanup_delete: true,
             cleanup_compact: false,
+            delete_retention_ms: 86_400_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            min_cleanable_dirty_ppm: 500_000,
             file_delete_delay_ms: 60_000,
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,

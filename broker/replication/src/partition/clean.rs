@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ottla_storage::{
-    CleanError, CleanReport, CleanTask, Cleaned, CompactionRound, Judge, Pace, StorageError,
+    CleanError, CleanReport, CleanTask, Cleaned, CompactionRound, Dirtiness, Judge, Pace, StorageError,
 };
 
 use super::Partition;
+use crate::config::CompactionConfig;
 
 /// The right to clean a partition; nobody else has it until this is dropped.
 pub struct CleanLease {
@@ -22,20 +23,19 @@ impl Drop for CleanLease {
     }
 }
 
-/// Where a partition's log may be cleaned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cleanable {
-    pub log_start: i64,
-    /// Exclusive: the active segment begins here, or the watermark is below it.
-    pub end: i64,
-}
-
 impl Partition {
     /// Takes the right to clean; `None` while somebody else has it, and once this broker no longer leads.
     pub fn begin_clean(&self) -> Option<CleanLease> {
         let partition = self.me.upgrade().filter(|partition| partition.is_open())?;
         let taken = self.cleaning.swap(true, Ordering::Acquire);
         (!taken).then_some(CleanLease { partition })
+    }
+
+    /// How dirty the log is, below the watermark and by the topic's configs; everything below `first_dirty` was compacted.
+    pub fn dirtiness(&self, first_dirty: i64, now_ms: i64) -> Dirtiness {
+        let CompactionConfig { min_lag_ms, max_lag_ms, .. } = self.config().compaction;
+        let state = self.state.lock();
+        state.log.dirtiness(first_dirty, state.high_watermark, min_lag_ms, max_lag_ms, now_ms)
     }
 
     /// Ends the active segment, so that what lies in it can be cleaned.
@@ -55,13 +55,6 @@ impl CleanLease {
     /// The partition that may be cleaned.
     pub fn partition(&self) -> &Arc<Partition> {
         &self.partition
-    }
-
-    /// What may be cleaned now: closed segments whose records are all under the watermark.
-    pub fn cleanable(&self) -> Cleanable {
-        let state = self.partition.state.lock();
-        let active = state.log.segments().last().map_or(0, |segment| segment.base_offset);
-        Cleanable { log_start: state.log.start_offset(), end: active.min(state.high_watermark) }
     }
 
     /// Begins a pass over the closed segments that lie within `from..to` whole and below the watermark.

@@ -3,7 +3,7 @@
 use super::Config;
 use ottla_controller::image::Image;
 use ottla_model::config::layers::Values;
-use ottla_replication::PartitionConfig;
+use ottla_replication::{CompactionConfig, PartitionConfig};
 use ottla_storage::LogConfig;
 
 impl Config {
@@ -16,10 +16,15 @@ impl Config {
         let topic = self.topic_config(image, topic);
         // A plugin decides in place of the topic's own retention, and a hold overrules both.
         let deletes = !topic.hold && !topic.retention_plugin;
+        // What lies in the active segment is not compacted: it must end before its oldest record is too old for that.
+        let segment_ms = match topic.cleanup_compact {
+            true => topic.segment_ms.min(topic.max_compaction_lag_ms),
+            false => topic.segment_ms,
+        };
         PartitionConfig {
             log: LogConfig {
                 segment_bytes: topic.segment_bytes,
-                segment_ms: topic.segment_ms,
+                segment_ms,
                 segment_jitter_ms: topic.segment_jitter_ms,
                 segment_index_bytes: topic.segment_index_bytes,
                 index_interval_bytes: topic.index_interval_bytes,
@@ -40,6 +45,12 @@ impl Config {
             min_insync_replicas: topic.min_insync_replicas,
             compression: topic.compression,
             compacted: topic.cleanup_compact,
+            compaction: CompactionConfig {
+                delete_retention_ms: topic.delete_retention_ms,
+                min_lag_ms: topic.min_compaction_lag_ms,
+                max_lag_ms: topic.max_compaction_lag_ms,
+                min_dirty_ppm: topic.min_cleanable_dirty_ppm,
+            },
             lane_bytes: topic.lane_bytes,
             hold: topic.hold,
         }

@@ -83,7 +83,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ("\nnum.partitons=3", &[][..], &["line 2", "num.partitons", "num.partitions"][..]),
         ("num.partitions=none", &[], &["line 1", "num.partitions=none", "32 bits"]),
         ("ssl.keystore.location=/k", &[], &["ssl.keystore.location", "not built"]),
-        ("log.cleanup.policy=compact", &[], &["compaction is not built"]),
+        ("log.cleanup.policy=compress", &[], &["log.cleanup.policy=compress", "delete, compact"]),
         ("a\\u1", &[], &["line 1", "\\u"]),
         ("", &["num.partitions"], &["num.partitions", "KEY=VALUE"]),
         ("", &["queued.max.requst.bytes=1"], &["queued.max.request.bytes"]),

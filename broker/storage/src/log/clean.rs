@@ -213,12 +213,4 @@ impl Log {
         }
         Ok(())
     }
-
-    /// The bytes of closed segments from the one that holds `from` on, and up to the one that ends at `to`.
-    pub fn closed_bytes(&self, from: i64, to: i64) -> u64 {
-        let closed = self.segments.len() - 1;
-        let within =
-            |number: &usize| self.segments[*number].base_offset() >= from && self.end_of(*number) <= to;
-        (0..closed).filter(within).map(|number| self.segments[number].size()).sum()
-    }
 }

@@ -1,4 +1,4 @@
-//! The three checkpoints over all partitions of a folder: recovery points, log starts, high watermarks. The broker
+//! The checkpoints over all partitions of a folder: recovery points, log starts, high watermarks, the cleaner's offsets. The broker
 //! writes them now and then; a partition that is missing in one starts from what its own folder says. A damaged one
 //! is reported and read as empty, which costs a longer recovery.
 
@@ -16,6 +16,7 @@ pub type Offsets = BTreeMap<TopicPartition, i64>;
 
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
+const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 const FILES: [&str; 3] = [RECOVERY_POINTS, LOG_STARTS, HIGH_WATERMARKS];
 
@@ -51,6 +52,16 @@ impl LogDir {
     /// Writes `replication-offset-checkpoint` so that it outlives a power loss.
     pub fn write_high_watermarks(&self, offsets: &Offsets) -> Result<(), StorageError> {
         self.write_offsets(HIGH_WATERMARKS, offsets)
+    }
+
+    /// Up to where each partition is compacted.
+    pub fn cleaner_offsets(&self) -> Result<Offsets, StorageError> {
+        self.read_offsets(CLEANER_OFFSETS)
+    }
+
+    /// Writes `cleaner-offset-checkpoint` so that it outlives a power loss.
+    pub fn write_cleaner_offsets(&self, offsets: &Offsets) -> Result<(), StorageError> {
+        self.write_offsets(CLEANER_OFFSETS, offsets)
     }
 
     fn read_offsets(&self, name: &str) -> Result<Offsets, StorageError> {

@@ -1,7 +1,7 @@
 //! Keys of logs: folders, segments, retention, flushing, and the defaults of topics.
 
 use super::row::{gzip_level, honoured, stored};
-use crate::config::key::Check::{Any, AtLeast, Between, Custom, OneOf, Only, Share};
+use crate::config::key::Check::{Any, AtLeast, Between, Custom, ManyOf, OneOf, Share};
 use crate::config::key::Key;
 use crate::config::key::Type::{Boolean, Double, Int, List, Long, String};
 use crate::config::key::Update::{ClusterWide, PerBroker, ReadOnly};
@@ -34,18 +34,18 @@ pub(super) static KEYS: &[Key] = &[
     honoured("log.retention.bytes", Long, Some("-1"), AtLeast(-1), ClusterWide, "Size of a partition above which its oldest segments are deleted; -1 has no bound."),
     honoured("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), ReadOnly, "How often the broker looks for segments to delete."),
     honoured("log.segment.delete.delay.ms", Long, Some("60000"), AtLeast(0), ClusterWide, "How long the files of a deleted segment stay, so that reads in flight can end."),
-    honoured("log.cleanup.policy", List, Some("delete"), Only(&["delete"], "compaction is not built"), ClusterWide, "What happens to old segments. Only `delete` is built."),
-    stored("log.cleaner.enable", Boolean, Some("true"), Any, ReadOnly, "Whether the log cleaner runs."),
-    stored("log.cleaner.threads", Int, Some("1"), AtLeast(0), ClusterWide, "Threads of the log cleaner."),
-    stored("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Any, ClusterWide, "Bytes that the log cleaner may read and write in a second."),
-    stored("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any, ClusterWide, "Memory in which the log cleaner collects keys."),
-    stored("log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0), ClusterWide, "Memory through which the log cleaner copies."),
-    stored("log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any, ClusterWide, "How full the log cleaner's key buffer may become."),
-    stored("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0), ClusterWide, "Pause of the log cleaner when it found nothing to do."),
-    stored("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Share, ClusterWide, "Share of a log that must be dirty before it is compacted."),
-    stored("log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0), ClusterWide, "How long a compacted topic keeps the marks of deleted keys."),
-    stored("log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0), ClusterWide, "Age before which a record is not compacted."),
-    stored("log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1), ClusterWide, "Age at which a record must become compactable."),
+    honoured("log.cleanup.policy", List, Some("delete"), ManyOf(&["delete", "compact"]), ClusterWide, "What happens to old segments: `delete` removes them by age and size, `compact` keeps the newest record of each key."),
+    honoured("log.cleaner.enable", Boolean, Some("true"), Any, ReadOnly, "Whether the log cleaner runs."),
+    honoured("log.cleaner.threads", Int, Some("1"), AtLeast(0), ClusterWide, "Threads of the log cleaner."),
+    honoured("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Any, ClusterWide, "Bytes that the log cleaner may read and write in a second."),
+    honoured("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any, ClusterWide, "Memory in which the log cleaner collects keys."),
+    honoured("log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0), ClusterWide, "Memory through which the log cleaner copies."),
+    honoured("log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any, ClusterWide, "How full the log cleaner's key buffer may become."),
+    honoured("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0), ClusterWide, "Pause of the log cleaner when it found nothing to do."),
+    honoured("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Share, ClusterWide, "Share of a log that must be dirty before it is compacted."),
+    honoured("log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0), ClusterWide, "How long a compacted topic keeps the marks of deleted keys."),
+    honoured("log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0), ClusterWide, "Age before which a record is not compacted."),
+    honoured("log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1), ClusterWide, "Age at which a record must become compactable."),
     honoured("log.index.size.max.bytes", Int, Some("10485760"), AtLeast(4), ClusterWide, "The largest an offset or time index may become."),
     honoured("log.index.interval.bytes", Int, Some("4096"), AtLeast(0), ClusterWide, "Bytes of log between two entries of the offset index."),
     honoured("log.flush.interval.messages", Long, Some("9223372036854775807"), AtLeast(1), ClusterWide, "Records after which a log is flushed to disk."),

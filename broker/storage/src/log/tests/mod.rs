@@ -2,6 +2,7 @@
 
 mod bounds;
 mod clean;
+mod compaction;
 mod faults;
 mod many;
 mod model;
