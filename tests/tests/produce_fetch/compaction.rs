@@ -144,9 +144,12 @@ async fn the_newest_record_of_each_key_stays_at_its_offset_also_after_kill_9() -
 
     let checkpoint = broker.data().join("cleaner-offset-checkpoint");
     let wanted_line = format!("states 0 {}", end - 1);
-    while !std::fs::read_to_string(&checkpoint).unwrap_or_default().contains(&wanted_line) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let noted = async {
+        while !std::fs::read_to_string(&checkpoint).unwrap_or_default().contains(&wanted_line) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), noted).await?;
     broker.kill()?;
     broker.restart()?;
     let mut raw = broker.connect().await?;

@@ -28,7 +28,8 @@ impl Partition {
     pub fn begin_clean(&self) -> Option<CleanLease> {
         let partition = self.me.upgrade().filter(|partition| partition.is_open())?;
         let taken = self.cleaning.swap(true, Ordering::Acquire);
-        (!taken).then_some(CleanLease { partition })
+        // Not made where it is not given: its end would take it from who has it.
+        (!taken).then(|| CleanLease { partition })
     }
 
     /// How dirty the log is, below the watermark and by the topic's configs; everything below `first_dirty` was compacted.
@@ -104,7 +105,15 @@ impl CleanLease {
         if state.closed || self.partition.config.load().hold {
             return Ok(CleanReport::default());
         }
-        state.log.complete_clean(cleaned, now_ms)
+        let completed = state.log.complete_clean(cleaned, now_ms);
+        self.partition.noted(completed)
+    }
+
+    /// Takes note of what ended a pass: a failure of the device takes the partition offline, and its folder.
+    pub fn failed(&self, error: &CleanError) {
+        if let CleanError::Storage(error) = error {
+            self.partition.note_failure(error);
+        }
     }
 
     /// One pass from end to end over what lies within `from..to`: segment by segment, so that no more than one copy

@@ -96,3 +96,17 @@ fn a_partition_whose_sync_failed_is_not_writable() {
     assert!(!partition.is_writable());
     assert!(partition.append(&batch(1, 2), None, Acks::All, 3).is_err());
 }
+
+#[test]
+fn one_has_the_right_to_clean_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let partition = open(dir.path(), PartitionConfig::default());
+    let lease = partition.begin_clean().unwrap();
+    for _ in 0..3 {
+        assert!(partition.begin_clean().is_none(), "also where it was refused before");
+    }
+    drop(lease);
+    assert!(partition.begin_clean().is_some());
+    partition.resign();
+    assert!(partition.begin_clean().is_none());
+}

@@ -184,6 +184,7 @@ impl Cleaner {
                 true
             }
             Err(error) => {
+                lease.failed(&error);
                 tracing::warn!(partition = %name, %error, "a compaction failed and will be tried again");
                 false
             }

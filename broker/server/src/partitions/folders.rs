@@ -380,9 +380,8 @@ impl Folders {
 
     /// Up to where the partitions of a folder are compacted. A checkpoint that cannot be read costs a longer round.
     pub fn cleaner_offsets(&self, folder: usize) -> Offsets {
-        let dir = &self.folders[folder].dir;
-        dir.cleaner_offsets().unwrap_or_else(|error| {
-            tracing::warn!(folder = %dir.path().display(), %error, "the cleaner's checkpoint cannot be read");
+        self.with(folder, |dir| dir.cleaner_offsets()).unwrap_or_else(|error| {
+            tracing::warn!(folder = self.name(folder), %error, "the cleaner's checkpoint cannot be read");
             Offsets::default()
         })
     }
@@ -392,7 +391,7 @@ impl Folders {
     /// # Errors
     /// Those of the disk.
     pub fn write_cleaner_offsets(&self, folder: usize, offsets: &Offsets) -> Result<(), StorageError> {
-        self.folders[folder].dir.write_cleaner_offsets(offsets)
+        self.with(folder, |dir| dir.write_cleaner_offsets(offsets))
     }
 
     /// Notes that every log of a folder closed cleanly.

@@ -84,14 +84,17 @@ impl Hook for EndsAfter {
     fn after(&self, _change: &Change<'_>) {}
 }
 
+/// Key, value, timestamp.
+type Record = (Vec<u8>, Option<Vec<u8>>, i64);
+
 struct Model {
     dir: tempfile::TempDir,
     log: Log,
     config: LogConfig,
     now_ms: i64,
     first_dirty: i64,
-    /// Every record ever appended: key, value, timestamp.
-    all: BTreeMap<i64, (Vec<u8>, Option<Vec<u8>>, i64)>,
+    /// Every record ever appended.
+    all: BTreeMap<i64, Record>,
     sequences: HashMap<i64, i32>,
     /// What must still be there.
     live: BTreeSet<i64>,
