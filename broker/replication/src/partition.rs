@@ -266,6 +266,11 @@ impl Partition {
         self.lane_wake.notify_one();
     }
 
+    /// Returns once no flush runs. After the partition has resigned no other begins, and its folder can be renamed.
+    pub fn await_flush(&self) {
+        drop(self.flushes.lock());
+    }
+
     pub(crate) fn destinations(&self) -> &dyn Destinations {
         &*self.surroundings
     }

@@ -300,6 +300,16 @@ impl Folders {
         self.home(folder, &found.partition, found.path.clone())
     }
 
+    /// Takes out of every checkpoint what it says of earlier partitions of these names, before new ones are created.
+    pub fn forget_earlier<'a>(&self, partitions: impl Iterator<Item = &'a TopicPartition> + Clone) {
+        for folder in (0..self.len()).filter(|&folder| !self.is_offline(folder)) {
+            // Each creation looks again, and fails if that fails.
+            if let Err(error) = self.with(folder, |dir| dir.forget_offsets(partitions.clone())) {
+                tracing::warn!(%error, "what the checkpoints say of earlier partitions stays for now");
+            }
+        }
+    }
+
     /// Lets go of what the checkpoints said, once every partition that was there is open.
     pub fn forget_checkpoints(&self) {
         for folder in &self.folders {

@@ -184,6 +184,10 @@ impl Follower {
 
     /// One pass. Takes out of `existing` what it opened.
     fn show(&mut self, image: &Image, existing: &mut HashMap<TopicPartition, (usize, PartitionDir)>) {
+        // A checkpoint that was gathered before and written after would tell of a new partition what was true of an
+        // earlier one of its name.
+        let folders = self.folders.clone();
+        let _no_checkpoint = folders.lock_checkpoints();
         let before = self.broker.partitions.map.load_full();
         let mut map = Map::clone(&before);
         let retried = std::mem::take(&mut self.retried);
@@ -210,6 +214,8 @@ impl Follower {
             plans.push(self.plan(image, wanted, known, unchanged, existing, &mut openings));
             self.applied.insert(wanted.id, applied);
         }
+        let new = openings.iter().filter(|opening| matches!(opening.place, Place::Nowhere));
+        self.folders.forget_earlier(new.map(|opening| &opening.partition));
         let mut opened = opening::open_all(openings, |opening| self.open(opening)).into_iter();
         for plan in plans {
             let partitions = plan.partitions.into_iter().map(|partition| match partition {
@@ -354,6 +360,7 @@ impl Follower {
             let partition = &hosted.partition;
             let delay_ms = partition.config().log.file_delete_delay_ms;
             partition.resign();
+            partition.await_flush();
             let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
             // After it has resigned it moves no more.
             self.discard(hosted.folder(), partition.topic_partition(), delay);

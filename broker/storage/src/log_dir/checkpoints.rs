@@ -2,7 +2,7 @@
 //! writes them now and then; a partition that is missing in one starts from what its own folder says. A damaged one
 //! is reported and read as empty, which costs a longer recovery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ottla_model::ids::TopicPartition;
 
@@ -86,18 +86,33 @@ impl LogDir {
         Ok(offsets)
     }
 
-    /// Takes a partition out of all three files, so that they outlive a power loss without it.
-    pub(super) fn forget_offsets(&self, partition: &TopicPartition) -> Result<(), StorageError> {
-        if !self.noted.lock().contains(partition) {
+    /// Takes out of the three files what they say of these partitions, all at once: it is of earlier partitions of their
+    /// names. Costs nothing where they say nothing.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn forget_offsets<'a>(
+        &self,
+        partitions: impl IntoIterator<Item = &'a TopicPartition>,
+    ) -> Result<(), StorageError> {
+        // Held to the end: whoever writes meanwhile would bring back what is forgotten.
+        let mut noted = self.noted.lock();
+        let known: HashSet<&TopicPartition> =
+            partitions.into_iter().filter(|partition| noted.contains(*partition)).collect();
+        if known.is_empty() {
             return Ok(());
         }
         for name in FILES {
             let mut offsets = self.read_offsets(name)?;
-            if offsets.remove(partition).is_some() {
-                self.write_offsets(name, &offsets)?;
+            let before = offsets.len();
+            offsets.retain(|partition, _| !known.contains(&partition));
+            if offsets.len() < before {
+                self.replace_offsets(name, &offsets)?;
             }
         }
-        self.noted.lock().remove(partition);
+        for partition in known {
+            noted.remove(partition);
+        }
         Ok(())
     }
 
@@ -111,7 +126,12 @@ impl LogDir {
     }
 
     fn write_offsets(&self, name: &str, offsets: &Offsets) -> Result<(), StorageError> {
-        self.noted.lock().extend(offsets.keys().cloned());
+        let mut noted = self.noted.lock();
+        noted.extend(offsets.keys().cloned());
+        self.replace_offsets(name, offsets)
+    }
+
+    fn replace_offsets(&self, name: &str, offsets: &Offsets) -> Result<(), StorageError> {
         let lines = offsets.iter().map(|(key, offset)| format!("{} {} {offset}", key.topic, key.partition));
         checkpoint::write(&self.path.join(name), lines, Durability::Synced)
     }

@@ -73,7 +73,7 @@ impl LogDir {
             }
             None => {
                 // What stands there is of an earlier partition of this name.
-                self.forget_offsets(partition)?;
+                self.forget_offsets([partition])?;
                 write_topic_id(&path, topic_id)?;
                 disk::sync_dir(&self.path)?;
             }
