@@ -61,7 +61,6 @@ pub fn violations(sources: &[Source]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::source::tests::parse;
 
     #[test]
