@@ -57,8 +57,11 @@ impl LocalCluster {
 
     fn view(&self, image: &Image, topic: &image::Topic) -> TopicView {
         let broker = self.broker.get().and_then(Weak::upgrade);
-        let configs = match broker {
-            Some(broker) => configs::plugin_configs(&broker, image, &topic.configs),
+        let (configs, compacted) = match broker {
+            Some(broker) => (
+                configs::plugin_configs(&broker, image, &topic.configs),
+                broker.config.topic_config(image, &topic.configs).cleanup_compact,
+            ),
             None => Default::default(),
         };
         TopicView {
@@ -67,6 +70,7 @@ impl LocalCluster {
             partitions: u32::try_from(topic.partition_count()).unwrap_or(0),
             configs,
             held: topic.is_held(),
+            compacted,
         }
     }
 

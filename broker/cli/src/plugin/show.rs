@@ -83,6 +83,9 @@ pub fn attached(status: &Value) -> String {
     if !status["trouble"].is_null() {
         text.push_str(&format!("  {}\n", status["trouble"]));
     }
+    if let Some(warning) = status["warning"].as_str() {
+        text.push_str(&format!("  warning: {warning}\n"));
+    }
     text
 }
 

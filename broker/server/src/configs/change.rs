@@ -12,8 +12,8 @@ use ottla_model::error::{ErrorCode, KafkaError};
 
 use super::{InForce, Rules};
 use crate::broker::Broker;
-use crate::plugins::Prepared;
 use crate::plugins::retaining::{RETENTION, TENANT, TOLD};
+use crate::plugins::{COMPACTED_AND_PARTITIONED, Prepared};
 
 /// Configs whose names begin so are the plugins' concern, but for the hold, which stands above them.
 const PLUGIN_PREFIXES: [&str; 2] = ["ottla.partitioner", "ottla.retention"];
@@ -77,6 +77,9 @@ pub async fn change(
                 broker.partitions.caught_up().await;
             }
             warn_without_effect(target, &after);
+            if let ConfigTarget::Topic(name) = target {
+                warn_of_compaction(broker, &broker.metadata.image(), name, &after);
+            }
             return Ok(());
         }
     }
@@ -147,6 +150,14 @@ pub fn told_to_retention(broker: &Broker, image: &Image, configs: &Configs) -> C
     let told =
         TOLD.into_iter().filter_map(|key| Some((key.to_owned(), TopicConfig::value(configs, &layers, key)?)));
     told.collect()
+}
+
+/// Says so where a topic is compacted and a plugin places its records: each is fine alone.
+pub fn warn_of_compaction(broker: &Broker, image: &Image, topic: &str, configs: &Configs) {
+    let compacted = broker.config.topic_config(image, configs).cleanup_compact;
+    if compacted && configs.contains_key("ottla.partitioner") {
+        tracing::warn!(topic, "{COMPACTED_AND_PARTITIONED}");
+    }
 }
 
 /// Says which of the configs have no effect yet.

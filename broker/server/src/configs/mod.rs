@@ -10,7 +10,8 @@ mod rules;
 
 pub use answer::{Wanted, change_all};
 pub use change::{
-    Wish, change, plugin_configs, prepare_topic, told_to_retention, touches_plugins, warn_without_effect,
+    Wish, change, plugin_configs, prepare_topic, told_to_retention, touches_plugins, warn_of_compaction,
+    warn_without_effect,
 };
 pub use describe::{Entry, Source, broker_entries, cluster_entries, topic_entries};
 pub use resource::{Resource, check_distinct};

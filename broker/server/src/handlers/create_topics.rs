@@ -191,6 +191,7 @@ async fn create_with_plugin(broker: &Arc<Broker>, topic: &Wanted, validate_only:
     let answers = create_all(broker, std::slice::from_ref(topic), false).await;
     let created = answers.into_iter().next().unwrap_or_else(|| Err(ErrorCode::UnknownServerError.into()))?;
     broker.plugins.install(prepared, by).await;
+    configs::warn_of_compaction(broker, &image, &topic.name, &created.configs);
     Ok(created)
 }
 

@@ -24,6 +24,8 @@ pub struct TopicView {
     pub configs: TopicConfigs,
     /// `ottla.retention.hold`
     pub held: bool,
+    /// Whether `cleanup.policy` compacts it.
+    pub compacted: bool,
 }
 
 /// A change of what serves a topic.

@@ -45,7 +45,8 @@ impl Memory {
     /// Creates a topic, or changes it behind the back of the plugins, as another broker would.
     pub(crate) fn put_topic(&self, name: &str, partitions: u32, configs: &[(&str, &str)]) {
         let configs = configs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        let view = TopicView { name: name.into(), id: name.into(), partitions, configs, held: false };
+        let (held, compacted) = (false, false);
+        let view = TopicView { name: name.into(), id: name.into(), partitions, configs, held, compacted };
         self.state.lock().topics.insert(name.into(), view);
         self.version.send_modify(|version| *version += 1);
     }

@@ -47,7 +47,7 @@ pub use change::Prepared;
 pub use cluster::Cluster;
 pub use push::{PushError, Pushed};
 pub use retaining::RetentionStatus;
-pub use status::{Place, Status};
+pub use status::{COMPACTED_AND_PARTITIONED, Place, Status};
 
 use crate::retention::Tried;
 use crate::retention::report::TopicReport;

@@ -57,6 +57,8 @@ pub struct Status {
     pub since_ms: Option<i64>,
     /// Why what the configs ask for does not serve.
     pub trouble: Option<Trouble>,
+    /// What an operator should know of this topic and a partitioner together.
+    pub warning: Option<&'static str>,
     pub stats: Option<CountsSnapshot>,
     /// Bytes per second that each partition took lately; empty without a plugin.
     pub loads_bytes: Vec<u64>,
@@ -78,6 +80,10 @@ pub struct Place {
     pub digest: Option<String>,
     pub mode: Option<Mode>,
 }
+
+/// Compaction looks at one partition at a time.
+pub const COMPACTED_AND_PARTITIONED: &str = "the topic is compacted and has a partitioner: what lies in another \
+     partition than the one that a key goes to now is never superseded there; see docs/retention.md";
 
 impl Plugins {
     /// # Errors
@@ -106,6 +112,7 @@ impl Plugins {
             config: settings.and_then(|settings| serde_json::from_str(&settings.config).ok()),
             since_ms: attachment.map(|attachment| attachment.since_ms),
             trouble: slot.as_ref().and_then(|slot| slot.trouble()),
+            warning: (view.compacted && settings.is_some()).then_some(COMPACTED_AND_PARTITIONED),
             stats: attachment.map(|attachment| attachment.counts.snapshot()),
             loads_bytes: attachment.map(|attachment| attachment.loads.bytes_per_second()).unwrap_or_default(),
             switches: switches.filter(|switch| switch.kind == SwitchKind::Partitioner).collect(),
