@@ -13,7 +13,6 @@ use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::partitions::{Moves, Partitions};
 use crate::plugins::Plugins;
-use crate::retention::Passes;
 
 /// The broker.
 pub struct Broker {
@@ -25,8 +24,6 @@ pub struct Broker {
     /// Partitions on their way from one folder of `log.dirs` to another, and those folders.
     pub moves: Arc<Moves>,
     pub plugins: Arc<Plugins>,
-    /// Retention by policy.
-    pub passes: Arc<Passes>,
     pub metrics: Arc<Metrics>,
     pub sessions: Sessions,
     pub clock: Arc<dyn Clock>,

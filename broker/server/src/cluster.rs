@@ -22,8 +22,8 @@ use crate::plugins::cluster::{Cluster, Part, PartState, Switch, SwitchedTo, Topi
 use crate::plugins::rule::{in_hex, switch_rule};
 use crate::plugins::settings::TopicConfigs;
 use crate::plugins::version::Registered;
-use crate::retention::Tried;
-use crate::retention::report::TopicReport;
+use crate::retention::Passes;
+use crate::retention::report::{TopicReport, Tried};
 
 /// What stands behind [`Cluster`] in a running broker.
 pub struct LocalCluster {
@@ -32,6 +32,7 @@ pub struct LocalCluster {
     clock: Arc<dyn Clock>,
     /// For config changes, which pass through the same handlers as a client's.
     broker: OnceLock<Weak<Broker>>,
+    passes: Arc<Passes>,
 }
 
 impl LocalCluster {
@@ -39,8 +40,9 @@ impl LocalCluster {
         metadata: Arc<Metadata>,
         partitions: Arc<Partitions>,
         clock: Arc<dyn Clock>,
+        passes: Arc<Passes>,
     ) -> Arc<LocalCluster> {
-        Arc::new(LocalCluster { metadata, partitions, clock, broker: OnceLock::new() })
+        Arc::new(LocalCluster { metadata, partitions, clock, broker: OnceLock::new(), passes })
     }
 
     /// Says whose handlers change configs. Before it, no config can be changed from here.
@@ -307,12 +309,12 @@ impl Cluster for LocalCluster {
 
     async fn clean(&self, topic: &str, by: &str) -> Result<TopicReport, KafkaError> {
         let broker = self.running()?;
-        broker.passes.clean(&broker, topic, by).await
+        self.passes.clean(&broker, topic, by).await
     }
 
     async fn dry_run(&self, topic: &str, tried: Option<Tried>) -> Result<TopicReport, KafkaError> {
         let broker = self.running()?;
-        broker.passes.dry_run(&broker, topic, tried).await
+        self.passes.dry_run(&broker, topic, tried).await
     }
 
     fn limits(&self) -> Option<Limits> {

@@ -81,7 +81,8 @@ impl Server {
         let partitions = Partitions::new(metadata.clone());
         register_partitions(&metrics, &partitions);
         register_folders(&metrics, &folders);
-        let cluster = LocalCluster::new(metadata.clone(), partitions.clone(), clock.clone());
+        let passes = Passes::new(&metrics);
+        let cluster = LocalCluster::new(metadata.clone(), partitions.clone(), clock.clone(), passes.clone());
         let plugins_config = PluginsConfig {
             data_dir: folders.first().to_path_buf(),
             compiler: compiler(),
@@ -95,7 +96,6 @@ impl Server {
             partitions: partitions.clone(),
             moves: Moves::new(folders.clone(), partitions.clone(), config.clone(), stop.clone()),
             plugins: plugins.clone(),
-            passes: Passes::new(&metrics),
             metrics: metrics.clone(),
             sessions: Sessions::new(config.fetch_sessions_max, clock.now_ms() as i32),
             clock: clock.clone(),
@@ -133,7 +133,7 @@ impl Server {
             tokio::spawn(upkeep.clone().run(stop.clone())),
             tokio::spawn(cleaner.run()),
             tokio::spawn(plugins.clone().follow(stop.clone())),
-            tokio::spawn(Passes::run(broker.clone(), stop.clone())),
+            tokio::spawn(passes.run(broker.clone(), stop.clone())),
             tokio::spawn(quotas::follow(broker.clone(), gate.clone(), stop.clone())),
             tokio::spawn(serve_admin(admin_bound, &broker, stop.clone())),
             tokio::spawn(follow_failures(partitions, folders.clone(), stop.clone())),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::answer::Failure;
 use crate::plugins::retaining::{CONFIG, ON_ERROR, RETENTION};
-use crate::retention::Tried;
+use crate::retention::report::Tried;
 
 type PathOf<T> = Result<Path<T>, PathRejection>;
 

@@ -8,13 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arc_swap::ArcSwapOption;
+use ottla_controller::record::SwitchKind;
+use ottla_model::error::KafkaError;
 use ottla_plugin_host::{Partitioner, Partitions};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::counts::{Counts, Statistics, TopicCounts};
-use super::role::{Partitioning, Role};
-use super::settings::Settings;
+use super::loads::Loads;
+use super::role::{Keys, Role, TopicConfigs};
+use super::settings::{self, Placing, Settings};
 use super::version::Registered;
 
 /// The place of one topic's attachment in one role. There is one per topic that has or had a plugin, or whose produce
@@ -60,6 +63,27 @@ pub struct Attachment<R: Role = Partitioning> {
     pub counts: Arc<Counts>,
     /// Unix time in milliseconds.
     pub since_ms: i64,
+}
+
+/// The plugin places records.
+pub struct Partitioning;
+
+impl Role for Partitioning {
+    const KIND: SwitchKind = SwitchKind::Partitioner;
+    const KEYS: Keys = Keys { plugin: settings::PARTITIONER, config: settings::CONFIG };
+    type Options = Placing;
+    type Running = Running;
+    type Loads = Loads;
+
+    fn options(configs: &TopicConfigs) -> Result<Placing, KafkaError> {
+        Placing::read(configs)
+    }
+
+    /// Another mode or `on.error` leaves the plugin itself alone, also one that could not be attached: an operator
+    /// must be able to say what then becomes of the batches.
+    fn runs_on(_before: &Placing, _after: &Placing) -> bool {
+        true
+    }
 }
 
 /// A partitioner at work. Shared by attachments that differ in mode or `on.error` only.

@@ -12,12 +12,13 @@ use ottla_plugin_host::{Compiled, LogSink};
 use tokio::sync::OwnedMutexGuard;
 
 use super::Plugins;
-use super::attachment::{Attachment, Failure, Slot, Trouble};
+use super::attachment::{Attachment, Failure, Partitioning, Slot, Trouble};
 use super::cluster::{Switch, SwitchedTo, TopicView};
 use super::retaining::Retaining;
-use super::role::{Attaching, Partitioning, Role, SettingsOf};
+use super::role::Role;
 use super::rule::switch_rule;
-use super::settings::{self, Settings, TopicConfigs, invalid};
+use super::serve::{Attaching, Serve};
+use super::settings::{self, Settings, SettingsOf, TopicConfigs, invalid};
 use super::version::Registered;
 
 /// Who switched where a start of the broker completed what an earlier one began.
@@ -41,7 +42,7 @@ pub(super) struct Change<R: Role> {
 }
 
 /// A change of one role as part of a whole one.
-pub(super) trait Part: Role {
+pub(super) trait Part: Serve {
     fn part(change: Option<Change<Self>>) -> Prepared;
 }
 
@@ -75,7 +76,7 @@ impl Plugins {
         Ok(Prepared { partitioner, retention })
     }
 
-    async fn prepare_role<R: Role>(
+    async fn prepare_role<R: Serve>(
         &self,
         topic: &str,
         partitions: u32,
@@ -92,7 +93,7 @@ impl Plugins {
 
     /// Proves settings, with the topic's change begun. `candidate` is a version that is not registered yet and stands
     /// for the latest.
-    pub(super) async fn prepare_in<R: Role>(
+    pub(super) async fn prepare_in<R: Serve>(
         &self,
         slot: Arc<Slot<R>>,
         changing: OwnedMutexGuard<()>,
@@ -155,7 +156,7 @@ impl Plugins {
     }
 
     /// Compiles, instantiates, configures and warms up, on a thread that may block.
-    pub(super) async fn attach<R: Role>(
+    pub(super) async fn attach<R: Serve>(
         &self,
         slot: &Arc<Slot<R>>,
         version: &Registered,
@@ -199,7 +200,7 @@ impl Plugins {
         self.install_role(retention, by).await;
     }
 
-    async fn install_role<R: Role>(&self, change: Option<Change<R>>, by: &str) {
+    async fn install_role<R: Serve>(&self, change: Option<Change<R>>, by: &str) {
         let Some(Change { slot, next, switches, _changing }) = change else { return };
         let switch = switches.then(|| self.switch(&slot, next.as_deref(), by));
         let serves = next.as_ref().is_none_or(|next| next.running.is_ok());
@@ -231,7 +232,7 @@ impl Plugins {
 
     /// Puts on record what serves since this start and is not the last switch on record: the broker ended between a
     /// change of configs and the record of its switch.
-    pub(super) async fn record_unrecorded<R: Role>(&self) {
+    pub(super) async fn record_unrecorded<R: Serve>(&self) {
         for slot in R::slots(self).attached() {
             let Some(attachment) = slot.attachment().filter(|attachment| attachment.running.is_ok()) else {
                 continue;
@@ -247,7 +248,7 @@ impl Plugins {
         }
     }
 
-    fn switch<R: Role>(&self, slot: &Slot<R>, next: Option<&Attachment<R>>, by: &str) -> Switch {
+    fn switch<R: Serve>(&self, slot: &Slot<R>, next: Option<&Attachment<R>>, by: &str) -> Switch {
         let serving = next.filter(|next| next.running.is_ok());
         let to = serving.and_then(|next| {
             let version = next.version.as_ref()?;
@@ -270,7 +271,7 @@ impl Plugins {
 
     /// Brings what serves a topic in line with its configs: after a restart, a change that another request or broker
     /// made, added partitions, a version that came or went.
-    pub(super) async fn reconcile<R: Role>(&self, topic: &str) {
+    pub(super) async fn reconcile<R: Serve>(&self, topic: &str) {
         let slot = R::slots(self).of(topic);
         if slot.reconciling.swap(true, Ordering::AcqRel) {
             return;
@@ -302,12 +303,12 @@ impl Plugins {
     }
 
     /// The version that settings mean now.
-    pub(super) fn resolved<R: Role>(&self, settings: Option<&SettingsOf<R>>) -> Option<Registered> {
+    pub(super) fn resolved<R: Serve>(&self, settings: Option<&SettingsOf<R>>) -> Option<Registered> {
         settings.and_then(|settings| self.registry.resolve(R::KEYS.plugin, &settings.reference).ok())
     }
 
     /// True if what is in force is what the settings ask for.
-    pub(super) fn serves<R: Role>(
+    pub(super) fn serves<R: Serve>(
         &self,
         current: Option<&Attachment<R>>,
         settings: Option<&SettingsOf<R>>,
@@ -325,7 +326,7 @@ impl Plugins {
 
     /// What the topic asks for cannot be had. What serves goes on; where nothing serves, the role's `on.error`
     /// applies, for records that nobody judged must not look as if somebody had.
-    fn fail<R: Role>(&self, slot: &Slot<R>, settings: Option<SettingsOf<R>>, message: String) {
+    fn fail<R: Serve>(&self, slot: &Slot<R>, settings: Option<SettingsOf<R>>, message: String) {
         let trouble = match slot.trouble() {
             Some(known) if known.message == message => known,
             _ => {
@@ -357,7 +358,7 @@ impl Plugins {
     }
 
     /// Tells a topic's plugin how its partitions are now.
-    pub(super) fn observe<R: Role>(&self, slot: &Slot<R>, partitions: u32) {
+    pub(super) fn observe<R: Serve>(&self, slot: &Slot<R>, partitions: u32) {
         if let Some(attachment) = slot.attachment() {
             R::observe(self, slot, &attachment, partitions);
         }

@@ -10,8 +10,7 @@ use tokio::sync::watch;
 
 use super::settings::TopicConfigs;
 use super::version::Registered;
-use crate::retention::Tried;
-use crate::retention::report::TopicReport;
+use crate::retention::report::{TopicReport, Tried};
 
 /// A topic as the plugins see it.
 #[derive(Clone, Debug, PartialEq, Eq)]

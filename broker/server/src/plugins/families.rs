@@ -5,9 +5,10 @@ use std::sync::{Arc, Weak};
 use ottla_plugin_host::BreakerState;
 
 use super::Plugins;
+use super::attachment::Partitioning;
 use super::counts::CountsSnapshot;
 use super::retaining::Retaining;
-use super::role::{Partitioning, Role};
+use super::serve::Serve;
 use crate::metrics::{Metrics, Sample, Type};
 
 type Figure = fn(&CountsSnapshot) -> f64;
@@ -143,7 +144,11 @@ impl Plugins {
 }
 
 /// One sample for each figure of each plugin version of each topic; `label` tells figures apart.
-fn samples<R: Role>(plugins: &Weak<Plugins>, figures: &[(&str, Figure)], label: &'static str) -> Vec<Sample> {
+fn samples<R: Serve>(
+    plugins: &Weak<Plugins>,
+    figures: &[(&str, Figure)],
+    label: &'static str,
+) -> Vec<Sample> {
     let Some(plugins) = plugins.upgrade() else { return Vec::new() };
     let mut samples = Vec::new();
     for slot in R::slots(&plugins).counted() {
@@ -165,7 +170,7 @@ fn samples<R: Role>(plugins: &Weak<Plugins>, figures: &[(&str, Figure)], label: 
     samples
 }
 
-fn attached<R: Role>(plugins: &Weak<Plugins>) -> Vec<Sample> {
+fn attached<R: Serve>(plugins: &Weak<Plugins>) -> Vec<Sample> {
     let Some(plugins) = plugins.upgrade() else { return Vec::new() };
     let sample = |slot: &Arc<super::Slot<R>>| {
         let attachment = slot.attachment()?;

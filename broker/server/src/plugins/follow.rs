@@ -10,10 +10,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::Plugins;
-use super::attachment::Slot;
+use super::attachment::{Partitioning, Slot};
 use super::cluster::TopicView;
 use super::retaining::Retaining;
-use super::role::{Partitioning, Role};
+use super::serve::Serve;
 use super::settings;
 
 /// How often loads are averaged and told to plugins.
@@ -74,7 +74,7 @@ impl Plugins {
         self.reconcile_role::<Retaining>(&topics, work, retry).await;
     }
 
-    async fn reconcile_role<R: Role>(
+    async fn reconcile_role<R: Serve>(
         self: &Arc<Self>,
         topics: &[TopicView],
         work: &mut JoinSet<()>,
@@ -105,7 +105,7 @@ impl Plugins {
     }
 
     /// Takes the plugin from a topic that is gone or has no plugin in its configs.
-    async fn detach_unconfigured<R: Role>(&self, slot: &Slot<R>) {
+    async fn detach_unconfigured<R: Serve>(&self, slot: &Slot<R>) {
         let _changing = slot.changing.lock().await;
         let configured = self.cluster.topic(&slot.topic).is_some_and(|topic| !topic.configs.is_empty());
         if !configured {

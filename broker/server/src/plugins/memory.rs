@@ -15,8 +15,7 @@ use super::cluster::{Cluster, Part, PartState, Switch, TopicView, Whereabouts};
 use super::retaining::TOLD;
 use super::settings::TopicConfigs;
 use super::version::Registered;
-use crate::retention::Tried;
-use crate::retention::report::{Policy, TopicReport};
+use crate::retention::report::{Policy, TopicReport, Tried};
 
 #[derive(Default)]
 struct State {

@@ -25,6 +25,7 @@ pub mod registry;
 pub mod retaining;
 pub mod role;
 pub mod rule;
+pub mod serve;
 pub mod settings;
 mod slots;
 pub mod stage;
@@ -49,8 +50,7 @@ pub use push::{PushError, Pushed};
 pub use retaining::RetentionStatus;
 pub use status::{COMPACTED_AND_PARTITIONED, Place, Status};
 
-use crate::retention::Tried;
-use crate::retention::report::TopicReport;
+use crate::retention::report::{TopicReport, Tried};
 use cluster::Whereabouts;
 use logs::Logs;
 use registry::Registry;

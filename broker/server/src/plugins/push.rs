@@ -11,11 +11,12 @@ use serde::Serialize;
 use std::sync::Arc;
 
 use super::Plugins;
+use super::attachment::Partitioning;
 use super::change::{Part, Prepared};
 use super::cluster::TopicView;
 use super::registry::kind_names;
 use super::retaining::Retaining;
-use super::role::{Partitioning, Role};
+use super::serve::Serve;
 use super::settings;
 use super::version::{self, Registered, latest};
 
@@ -133,7 +134,7 @@ impl Plugins {
         Ok(())
     }
 
-    async fn reconcile_troubled<R: Role>(&self, topic: &str) {
+    async fn reconcile_troubled<R: Serve>(&self, topic: &str) {
         if R::slots(self).existing(topic).is_some_and(|slot| slot.trouble().is_some()) {
             self.reconcile::<R>(topic).await;
         }
@@ -260,7 +261,7 @@ impl Plugins {
     }
 
     /// As [`Self::topics_of`], in one role.
-    fn topics_in<R: Role>(&self, version: &Registered) -> Vec<String> {
+    fn topics_in<R: Serve>(&self, version: &Registered) -> Vec<String> {
         let mut topics: Vec<String> = R::slots(self)
             .attached()
             .iter()

@@ -14,8 +14,9 @@ use super::Plugins;
 use super::attachment::{Attachment, Slot, Trouble};
 use super::cluster::Switch;
 use super::counts::{Counts, CountsSnapshot, Statistics};
-use super::role::{Attaching, Keys, Role};
-use super::settings::{self, Settings, TopicConfigs, given, invalid};
+use super::role::{Keys, Role, TopicConfigs};
+use super::serve::{Attaching, Serve};
+use super::settings::{self, Settings, given, invalid};
 use super::slots::Slots;
 use super::status::{State, unknown_topic};
 use super::version::{Reference, Registered};
@@ -82,7 +83,9 @@ impl Role for Retaining {
     fn runs_on(before: &Keeping, after: &Keeping) -> bool {
         before == after
     }
+}
 
+impl Serve for Retaining {
     fn slots(plugins: &Plugins) -> &Slots<Retaining> {
         &plugins.retaining
     }

@@ -1,14 +1,14 @@
 //! The topic configs of a plugin, read and checked. Config requests and the follower of cluster metadata
 //! read them here, so a value that was accepted once is accepted after a restart too.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use ottla_model::error::{ErrorCode, KafkaError};
 use serde::Serialize;
 
-use super::role::{Keys, Role, SettingsOf};
+pub use super::role::TopicConfigs;
+use super::role::{Keys, Role};
 use super::version::{Reference, shown};
 
 pub const PARTITIONER: &str = "ottla.partitioner";
@@ -18,9 +18,6 @@ pub const ON_ERROR: &str = "ottla.partitioner.on.error";
 
 /// A plugin's config is at most this long: it goes into each metadata record of a switch.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
-
-/// Configs of a topic, by key. Keys that are not of the role in question are ignored.
-pub type TopicConfigs = BTreeMap<String, String>;
 
 /// What becomes of the plugin's decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -107,6 +104,9 @@ impl Placing {
     }
 }
 
+/// The settings of a role.
+pub type SettingsOf<R> = Settings<<R as Role>::Options>;
+
 /// A config that is set and not empty.
 pub(super) fn given<'a>(configs: &'a TopicConfigs, key: &str) -> Option<&'a str> {
     configs.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
@@ -146,7 +146,7 @@ pub(super) fn invalid(message: String) -> KafkaError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::role::Partitioning;
+    use super::super::attachment::Partitioning;
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Option<Settings>, KafkaError> {

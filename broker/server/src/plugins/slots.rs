@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::attachment::Slot;
-use super::role::{Partitioning, Role};
+use super::attachment::{Partitioning, Slot};
+use super::role::Role;
 
 /// Slots of one role, by topic.
 pub struct Slots<R: Role = Partitioning>(RwLock<HashMap<Arc<str>, Arc<Slot<R>>>>);

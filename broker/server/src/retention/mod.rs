@@ -39,7 +39,7 @@ use audit::{Audit, Why};
 use counts::Counts;
 use memory::Memory;
 use pass::{Mode, Pass};
-use report::{Failure, Outcome, PartitionReport, Policy, SegmentOutcome, TopicReport};
+use report::{Failure, Outcome, PartitionReport, Policy, SegmentOutcome, TopicReport, Tried};
 
 /// Topics that are worked on at the same time; further requests wait.
 const PASSES_MAX: usize = 2;
@@ -59,15 +59,6 @@ pub struct Passes {
 /// What is remembered of each partition.
 type Memories = HashMap<(TopicId, i32), Arc<Mutex<Memory>>>;
 
-/// A plugin that is not attached, for a dry run.
-#[derive(Clone, Debug)]
-pub struct Tried {
-    /// `name` or `name@version`.
-    pub plugin: String,
-    /// JSON.
-    pub config: String,
-}
-
 /// Who judges in a pass.
 struct Judging {
     retained: Arc<Retained>,
@@ -82,20 +73,20 @@ impl Passes {
     }
 
     /// Runs periodic passes until the broker ends.
-    pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, broker: Arc<Broker>, stop: CancellationToken) {
         let period = broker.config.retention_check_interval.clamp(Duration::from_millis(1), PERIOD_MAX);
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = ticks.tick() => broker.passes.round(&broker).await,
+                _ = ticks.tick() => self.round(&broker).await,
                 () = stop.cancelled() => return,
             }
         }
     }
 
     /// One pass over every topic that has a policy.
-    async fn round(&self, broker: &Arc<Broker>) {
+    async fn round(self: &Arc<Self>, broker: &Arc<Broker>) {
         let image = broker.metadata.image();
         self.forget_missing(broker, &image);
         for topic in broker.partitions.topics() {
@@ -125,7 +116,7 @@ impl Passes {
     /// # Errors
     /// UNKNOWN_TOPIC_OR_PARTITION, POLICY_VIOLATION for a topic on hold or a policy that is not attached.
     pub async fn clean(
-        &self,
+        self: &Arc<Self>,
         broker: &Arc<Broker>,
         topic: &str,
         by: &str,
@@ -144,7 +135,7 @@ impl Passes {
     /// # Errors
     /// As [`Self::clean`]; INVALID_CONFIG where there is no policy, or what is tried cannot be attached.
     pub async fn dry_run(
-        &self,
+        self: &Arc<Self>,
         broker: &Arc<Broker>,
         topic: &str,
         tried: Option<Tried>,
@@ -157,7 +148,7 @@ impl Passes {
     }
 
     async fn judge(
-        &self,
+        self: &Arc<Self>,
         broker: &Arc<Broker>,
         topic: Arc<Topic>,
         mode: Mode,
@@ -172,6 +163,7 @@ impl Passes {
         let judging = judging(broker, &topic.name, mode, tried).await?;
         let work = Work {
             audit: Audit::new(broker),
+            passes: Arc::clone(self),
             broker: Arc::clone(broker),
             usage: Usages::of(broker, &topic),
             topic,
@@ -254,6 +246,7 @@ async fn judging(
 
 /// A pass over the partitions of a topic, to be run where blocking is fine.
 struct Work {
+    passes: Arc<Passes>,
     broker: Arc<Broker>,
     topic: Arc<Topic>,
     mode: Mode,
@@ -302,7 +295,7 @@ impl Work {
         let memory = match self.mode {
             // A plugin that is only tried promises nothing to those that are attached.
             Mode::DryRun => Arc::default(),
-            Mode::Periodic | Mode::Now => self.broker.passes.memory(partition),
+            Mode::Periodic | Mode::Now => self.passes.memory(partition),
         };
         let mut pace =
             StopWithBroker { broker: Arc::downgrade(&self.broker), partition: Arc::clone(partition) };
@@ -372,7 +365,7 @@ impl Work {
             );
         }
         let Some(judging) = judging.filter(|_| self.mode != Mode::DryRun) else { return };
-        self.broker.passes.counts.pass(topic, &judging.policy, done);
+        self.passes.counts.pass(topic, &judging.policy, done);
         if totals.deleted_segments + totals.erased_records + totals.tombstoned_records > 0 {
             tracing::info!(
                 topic,

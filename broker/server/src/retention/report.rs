@@ -7,6 +7,15 @@ use serde::Serialize;
 /// Segments of a partition that a report tells of one by one; those that stay whole are counted only.
 pub const SEGMENTS_TOLD_MAX: usize = 1_000;
 
+/// A plugin that is not attached, for a dry run.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// `name` or `name@version`.
+    pub plugin: String,
+    /// JSON.
+    pub config: String,
+}
+
 /// A pass over a topic.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TopicReport {
