@@ -18,13 +18,22 @@ pub struct AdminHttp {
 impl AdminHttp {
     /// `address` is HOST:PORT.
     pub fn new(address: &str) -> AdminHttp {
+        AdminHttp::within(format!("http://{address}"), TIMEOUT)
+    }
+
+    /// The same for requests that may take so long.
+    pub fn patient(self, timeout: Duration) -> AdminHttp {
+        AdminHttp::within(self.base, timeout)
+    }
+
+    fn within(base: String, timeout: Duration) -> AdminHttp {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(TIMEOUT))
+            .timeout_global(Some(timeout))
             // The broker is named by its address; a proxy for the internet would not find it.
             .proxy(None)
             .build();
-        AdminHttp { agent: config.into(), base: format!("http://{address}") }
+        AdminHttp { agent: config.into(), base }
     }
 
     pub fn get(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {

@@ -35,6 +35,6 @@ pub use lane::position::{Position, is_marked};
 pub use lane::receipt::{Arrival, Receipt};
 pub use partition::{
     Acks, CleanLease, Enqueued, Isolation, LaneLeft, LaneStatus, OpenPartition, Partition, PartitionRecovery,
-    ReadInfo, Relocation, RelocationStep, Screened, Surroundings, Upkeep,
+    PartitionVerified, ReadInfo, Relocation, RelocationStep, Screened, Surroundings, Upkeep,
 };
 pub use waiters::FetchWaiter;

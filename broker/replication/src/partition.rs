@@ -12,6 +12,7 @@ mod receipt;
 mod relocation;
 mod retention;
 mod upkeep;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,7 @@ pub use read::{Isolation, ReadInfo};
 pub use relocation::{Relocation, RelocationStep};
 pub use retention::LaneLeft;
 pub use upkeep::{LaneStatus, Upkeep};
+pub use verify::PartitionVerified;
 
 use crate::commit::{CommitQueue, CommitSender};
 use crate::config::PartitionConfig;

@@ -251,6 +251,7 @@ fn serve_admin(
     let admin = admin::Admin {
         plugins: broker.plugins.clone(),
         metrics: broker.metrics.clone(),
+        verifier: admin::Verifier::new(Arc::downgrade(&broker.partitions)),
         identity: admin::Identity { node_id: broker.config.node_id, cluster_id: broker.cluster_id.clone() },
     };
     async move {

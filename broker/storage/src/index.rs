@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::marker::PhantomData;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crate::disk;
@@ -121,6 +121,11 @@ impl<E: IndexEntry> SparseIndex<E> {
         let length = self.file().and_then(|file| file.metadata()).map_or(0, |metadata| metadata.len());
         let entries = if length.is_multiple_of(E::BYTES as u64) { length / E::BYTES as u64 } else { 0 };
         *self.written.get_or_init(|| entries.min(u64::from(u32::MAX)) as u32)
+    }
+
+    /// The file, opened, with the number of entries in it; those that wait are not in it yet.
+    pub fn as_written(&self) -> (PathBuf, io::Result<Arc<std::fs::File>>, u32) {
+        (self.name.path(E::SUFFIX), self.file(), self.written())
     }
 
     /// True if the file is there and holds whole entries.

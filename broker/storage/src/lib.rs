@@ -38,8 +38,9 @@ pub use disk::{create_dirs, sync_dir};
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::StorageError;
 pub use log::{
-    AppendInfo, Assign, Batch, CompactionRound, CopyStep, Cut, Deleted, DeletedFiles, Dirtiness, FlushTask,
-    Flushed, Log, LogCopy, Open, Rebuilt, Recovery, SegmentHeaders, SegmentInfo, Slice, TimestampedOffset,
+    AppendInfo, Assign, Batch, CompactionRound, CopyStep, Cut, Damage, Deleted, DeletedFiles, Dirtiness,
+    FlushTask, Flushed, Log, LogCopy, Open, Rebuilt, Recovery, SegmentCheck, SegmentHeaders, SegmentInfo, Slice,
+    TimestampedOffset, Verified, verify_side_files,
 };
 pub use log_dir::{LogDir, Offsets, Owner, PartitionDir};
 pub use producers::{

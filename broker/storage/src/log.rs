@@ -18,6 +18,7 @@ mod swap;
 mod timestamps;
 mod trash;
 mod truncation;
+mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use relocation::{CopyStep, LogCopy};
 pub use retention::Deleted;
 pub use timestamps::TimestampedOffset;
 pub use trash::DeletedFiles;
+pub use verify::{Damage, SegmentCheck, Verified, verify_side_files};
 
 /// A partition's log. See the module for what it promises.
 pub struct Log {

@@ -2,6 +2,7 @@
 
 mod clean;
 mod describe;
+mod verify;
 mod whereabouts;
 
 use crate::connect::{Connect, pair};
@@ -29,6 +30,7 @@ Examples:
   ottla topic alter orders --partitions 12 --config cleanup.policy=delete
   ottla topic alter orders --delete-config retention.ms
   ottla topic clean orders --now                remove what the topic's retention condemns, and say what went
+  ottla topic verify orders                     look for damage; the exit code tells
   ottla topic where orders 3 281474976710700    where the records behind a producer's receipt are";
 
 #[derive(Subcommand)]
@@ -56,6 +58,13 @@ enum Action {
         /// Really: there is no way back
         #[arg(long, required = true)]
         now: bool,
+    },
+    /// Read every batch and compare it with its checksum, its neighbours and the indexes
+    Verify {
+        topic: String,
+        /// Only this one
+        #[arg(long)]
+        partition: Option<i32>,
     },
     /// Where the records of a batch went, by the offset that its producer was answered
     Where { topic: String, partition: i32, offset: i64 },
@@ -105,6 +114,7 @@ impl Topic {
             Action::Alter(alter) => alter.run(&connect).await,
             Action::Delete { topics } => delete(&connect, &topics).await,
             Action::Clean { topic, now: _ } => clean::run(&connect, &topic).await,
+            Action::Verify { topic, partition } => verify::run(&connect, &topic, partition).await,
             Action::Where { topic, partition, offset } => {
                 whereabouts::run(&connect, &topic, partition, offset).await
             }

@@ -11,6 +11,7 @@ mod retention;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod verify;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::{self, Metrics};
 use crate::plugins::Plugins;
 use answer::Failure;
+pub use verify::Verifier;
 
 /// The description of everything here.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -46,6 +48,7 @@ const TURN_WAIT: Duration = Duration::from_secs(10);
 pub struct Admin {
     pub plugins: Arc<Plugins>,
     pub metrics: Arc<Metrics>,
+    pub verifier: Arc<Verifier>,
     pub identity: Identity,
 }
 
@@ -110,6 +113,7 @@ fn router(admin: Admin, local: IpAddr) -> Router {
         .route("/v1/topics/{topic}/retention/dry-run", post(retention::dry_run))
         .route("/v1/topics/{topic}/clean", post(retention::clean))
         .route("/v1/topics/{topic}/partition-of", get(topics::partition_of))
+        .route("/v1/topics/{topic}/verify", get(verify::verify))
         .route("/v1/topics/{topic}/where", get(topics::whereabouts))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

@@ -24,7 +24,8 @@ impl Served {
         let metrics = Arc::new(Metrics::new());
         stage.plugins.register_metrics(&metrics);
         let identity = Identity { node_id: 1, cluster_id: "test".into() };
-        let admin = Admin { plugins: stage.plugins.clone(), metrics, identity };
+        let verifier = Verifier::new(std::sync::Weak::new());
+        let admin = Admin { plugins: stage.plugins.clone(), metrics, verifier, identity };
         let bound = Bound::bind("127.0.0.1:0").await.unwrap();
         let (addr, stop) = (bound.addr(), CancellationToken::new());
         let server = tokio::spawn(bound.serve(admin, stop.clone()));

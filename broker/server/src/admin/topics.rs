@@ -14,8 +14,8 @@ use super::Admin;
 use super::answer::Failure;
 use crate::plugins::settings::{CONFIG, MODE, ON_ERROR, PARTITIONER};
 
-type PathOf<T> = Result<Path<T>, PathRejection>;
-type QueryOf<T> = Result<Query<T>, QueryRejection>;
+pub(super) type PathOf<T> = Result<Path<T>, PathRejection>;
+pub(super) type QueryOf<T> = Result<Query<T>, QueryRejection>;
 
 pub(super) async fn partitioner(
     State(admin): State<Admin>,
