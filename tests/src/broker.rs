@@ -210,7 +210,7 @@ pub fn has_failpoints() -> Result<bool> {
 }
 
 /// The binary that was built along with this test, or the one that `OTTLA_TEST_PROGRAM` names.
-fn program() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("OTTLA_TEST_PROGRAM") {
         return Ok(named.into());
     }

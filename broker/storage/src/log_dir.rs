@@ -114,4 +114,6 @@ fn lock(dir: &Path) -> Result<File, StorageError> {
 }
 
 #[cfg(test)]
+mod flips;
+#[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //! that run out, and `kill -9` at any moment. Every fault is a real one, of the kernel's own making, seen over sockets.
 //! Most of them need root, for file systems of their own: see [`disk`].
 
+mod damage;
 mod descriptors;
 mod disk;
 mod folders;

@@ -4,6 +4,7 @@ mod bounds;
 mod clean;
 mod compaction;
 mod faults;
+mod flips;
 mod many;
 mod model;
 mod power_loss;
