@@ -14,7 +14,7 @@ use ottla_model::batch::Header;
 
 pub use entry::{BatchMeta, Checked, ProducerEntry, SequenceError, WINDOW_BATCHES};
 pub use lanes::{LaneMark, ingress_of, is_marked};
-pub(crate) use sidecar::{read as read_saved, write as write_saved};
+pub(crate) use sidecar::{faults as faults_of_saved, read as read_saved, write as write_saved};
 
 /// So many producers are remembered per log; beyond it the ones that were silent for longest are forgotten, as if
 /// they had expired. A client can ask for any number of producer ids, and an entry takes 300 bytes.

