@@ -191,6 +191,13 @@ pub(crate) fn set_modified(file: &File, time: SystemTime) -> io::Result<()> {
     file.set_modified(time)
 }
 
+/// Gives a file so many bytes of the disk, which nobody else gets as long as it is there.
+pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    hooks::around(&Change::SetLength(file, bytes), || {
+        Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
+    })
+}
+
 /// Gives a file or folder another name, in place of what bears that now.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     hooks::around(&Change::Rename { from, to }, || fs::rename(from, to))

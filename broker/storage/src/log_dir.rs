@@ -7,6 +7,7 @@ mod checkpoints;
 mod folders;
 mod futures;
 mod meta;
+mod reserve;
 
 use std::collections::HashSet;
 use std::fs::{self, File};

@@ -138,3 +138,39 @@ async fn fills_and_goes_on(disk: &Disk, broker: &mut Process) -> Result<()> {
     }
     broker.terminate()
 }
+
+/// Nobody frees anything: what is old enough goes though nothing can be written any more, and that makes the room.
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_empties_a_full_disk() -> Result<()> {
+    if !can_mount()? {
+        return Ok(());
+    }
+    let disk = Disk::tmpfs(16 << 20)?;
+    let dirs = format!("log.dirs={}", disk.path().join("data").display());
+    let broker = Process::start_under(&[], &[&dirs, "log.retention.check.interval.ms=200"])?;
+    let mut client = Client::connect(broker.kafka).await?;
+    let configs = [("retention.ms", "2500"), ("segment.bytes", "1048576"), ("file.delete.delay.ms", "0")];
+    ensure!(client.create("t", 1, &configs).await?.0 == 0);
+    let mut producer = client.producer().await?;
+    let mut refused = 0;
+    // Ever smaller ones, so that not a block is left.
+    for bytes in [200_000, 20_000, 2_000, 100] {
+        loop {
+            let value = "x".repeat(bytes);
+            let answer = client.produce("t", 0, batch(&[&value], Some(producer))?, -1).await?;
+            if answer.error_code != 0 {
+                ensure!(answer.error_code == KAFKA_STORAGE_ERROR, "{}", answer.error_code);
+                refused += 1;
+                break;
+            }
+            producer.base_sequence += 1;
+        }
+    }
+    ensure!(refused == 4);
+    until("retention makes room", async || {
+        let answer = client.produce("t", 0, batch(&["x".repeat(100_000)], Some(producer))?, -1).await?;
+        Ok(answer.error_code == 0)
+    })
+    .await
+    .map_err(|error| error.context(broker.log().unwrap_or_default()))
+}

@@ -84,6 +84,8 @@ impl Folders {
             let folder = match LogDir::open(path, node_id, cluster_id.as_deref()) {
                 Ok(dir) => {
                     cluster_id.get_or_insert_with(|| dir.owner().cluster_id.clone());
+                    // Without room for it, the next pass of retention tries again.
+                    let _ = dir.keep_reserve();
                     Folder::opened(path, dir)
                 }
                 Err(error) if error.is_device_failure() && folders.len() != METADATA_FOLDER => {
@@ -410,6 +412,22 @@ impl Folders {
     /// Those of the disk; `Offline` for a folder that failed.
     pub fn mark_clean(&self, folder: usize) -> Result<(), StorageError> {
         self.with(folder, |dir| dir.mark_clean(-1))
+    }
+
+    /// Sets room aside in each folder that is in order, as far as there is any. Blocks.
+    pub fn keep_reserves(&self) {
+        for folder in 0..self.len() {
+            // A full disk has none to set aside, and says so elsewhere.
+            let _ = self.with(folder, LogDir::keep_reserve);
+        }
+    }
+
+    /// Gives back what was set aside in the folder whose disk is full, as this error says. Returns whether there was
+    /// anything.
+    pub fn release_reserve(&self, error: &StorageError) -> bool {
+        let StorageError::DiskFull { path, .. } = error else { return false };
+        let folder = self.folders.iter().position(|folder| path.starts_with(&folder.path));
+        folder.is_some_and(|folder| self.with(folder, LogDir::release_reserve).unwrap_or(false))
     }
 
     /// How many folders there are.

@@ -64,10 +64,17 @@ impl Upkeep {
     fn tick(&self) {
         for partition in self.online() {
             let now_ms = self.clock.now_ms();
-            let done = partition.tick(now_ms).and_then(|done| match done.flush_wanted {
-                true => partition.flush(now_ms).map(|()| done),
-                false => Ok(done),
-            });
+            let work = || {
+                partition.tick(now_ms).and_then(|done| match done.flush_wanted {
+                    true => partition.flush(now_ms).map(|()| done),
+                    false => Ok(done),
+                })
+            };
+            let done = match work() {
+                // Deleting takes a little room itself.
+                Err(error) if self.folders.release_reserve(&error) => work(),
+                done => done,
+            };
             match done {
                 Ok(done) if done.deleted.segments > 0 => {
                     tracing::info!(partition = %partition.topic_partition(), deleted = ?done.deleted, "retention");
@@ -78,6 +85,7 @@ impl Upkeep {
                 }
             }
         }
+        self.folders.keep_reserves();
     }
 
     /// Flushes the logs whose `flush.messages` or `flush.ms` is due, also when nothing more is appended to them.
