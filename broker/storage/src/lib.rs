@@ -39,8 +39,8 @@ pub use epochs::{EpochCache, EpochEntry};
 pub use error::StorageError;
 pub use log::{
     AppendInfo, Assign, Batch, CompactionRound, CopyStep, Cut, Damage, Deleted, DeletedFiles, Dirtiness,
-    FlushTask, Flushed, Log, LogCopy, Open, Rebuilt, Recovery, SegmentCheck, SegmentHeaders, SegmentInfo, Slice,
-    TimestampedOffset, Verified, verify_side_files,
+    FlushTask, Flushed, Log, LogCopy, Open, Rebuilt, Recovery, SegmentCheck, SegmentHeaders, SegmentInfo,
+    Slice, TimestampedOffset, Verified, verify_side_files,
 };
 pub use log_dir::{LogDir, Offsets, Owner, PartitionDir};
 pub use producers::{
