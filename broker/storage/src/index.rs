@@ -82,6 +82,8 @@ pub(crate) struct SparseIndex<E> {
     /// Entries in the file; unknown until the file is first looked at.
     written: OnceLock<u32>,
     pending: Vec<E>,
+    /// The file may hold what no sync has covered.
+    unsynced: bool,
     entry: PhantomData<E>,
 }
 
@@ -93,6 +95,7 @@ impl<E: IndexEntry> SparseIndex<E> {
             handle: FileHandle::new(),
             written: OnceLock::new(),
             pending: Vec::new(),
+            unsynced: true,
             entry: PhantomData,
         }
     }
@@ -222,14 +225,20 @@ impl<E: IndexEntry> SparseIndex<E> {
         }
         let file = self.handle.get_or_create(|| self.name.path(E::SUFFIX))?;
         disk::write_all_at(&file, &mut [IoSlice::new(&bytes)], u64::from(written) * E::BYTES as u64)?;
+        self.unsynced = true;
         self.written = OnceLock::from(written + self.pending.len() as u32);
         self.pending.clear();
         Ok(())
     }
 
     /// The file, if it has entries that a sync must cover and can be opened.
-    pub fn file_to_sync(&self) -> Option<Arc<std::fs::File>> {
-        if self.written() == 0 { None } else { self.file().ok() }
+    pub fn file_to_sync(&mut self) -> Option<Arc<std::fs::File>> {
+        if self.written() == 0 || !self.unsynced {
+            return None;
+        }
+        let file = self.file().ok()?;
+        self.unsynced = false;
+        Some(file)
     }
 
     /// Keeps the entries up to the last for which `holds` is true; empty if they cannot be read.
@@ -243,6 +252,7 @@ impl<E: IndexEntry> SparseIndex<E> {
         let file = self.handle.get_or_create(|| self.name.path(E::SUFFIX))?;
         let kept = keep.min(written);
         disk::set_length(&file, u64::from(kept) * E::BYTES as u64)?;
+        self.unsynced = true;
         self.written = OnceLock::from(kept);
         Ok(())
     }

@@ -314,7 +314,7 @@ impl Segment {
     }
 
     /// The open index files with their paths, for a sync. Empty ones need none.
-    pub fn index_files(&self) -> Vec<(PathBuf, Arc<File>)> {
+    pub fn index_files(&mut self) -> Vec<(PathBuf, Arc<File>)> {
         let offsets = self.offsets.file_to_sync().map(|file| (self.name.path(names::OFFSET_INDEX), file));
         let times = self.times.file_to_sync().map(|file| (self.name.path(names::TIME_INDEX), file));
         offsets.into_iter().chain(times).collect()

@@ -167,7 +167,9 @@ impl History {
                 return Err(format!("the batch at {base} is missing between {start} and {end}"));
             }
         }
-        judge_producers(&known, log)?;
+        let is_there =
+            |batch: &Batch| is_over(batch.flushed) || found.iter().any(|(header, _)| *header == batch.header);
+        judge_producers(&known, is_there, log)?;
         judge_epochs(
             found,
             log,
@@ -206,40 +208,58 @@ pub fn read(log: &Log) -> Result<Vec<(Header, Vec<u8>)>, String> {
     Ok(found)
 }
 
-/// What the log knows of producers must be what the batches below its end say, also those that are deleted.
-fn judge_producers(known: &BTreeMap<i64, &Batch>, log: &Log) -> Result<(), String> {
-    let mut last: BTreeMap<i64, &Header> = BTreeMap::new();
+/// What the log knows of producers must be what the batches below its end say, also those that are deleted; of those that
+/// no flush had covered it may know less.
+fn judge_producers(
+    known: &BTreeMap<i64, &Batch>,
+    is_there: impl Fn(&Batch) -> bool,
+    log: &Log,
+) -> Result<(), String> {
+    // For each producer the last batch that must be known, and those behind it.
+    let mut last: BTreeMap<i64, Vec<&Header>> = BTreeMap::new();
     for batch in known.values().filter(|batch| batch.header.next_offset() <= log.end_offset()) {
-        last.insert(batch.header.producer_id, &batch.header);
-    }
-    for (producer_id, header) in last.into_iter().filter(|(producer_id, _)| *producer_id >= 0) {
-        if is_marked(producer_id) {
-            let lane = log.producers().lane(ottla_storage::ingress_of(producer_id));
-            let position = lane.map(|mark: &LaneMark| (mark.base_sequence, mark.last_offset));
-            if position != Some((header.base_sequence, header.last_offset())) {
-                return Err(format!(
-                    "the lane's position is {position:?} instead of {} at {}",
-                    header.base_sequence,
-                    header.last_offset()
-                ));
-            }
+        let own = last.entry(batch.header.producer_id).or_default();
+        if is_there(batch) {
+            own.clear();
+        } else if own.is_empty() {
+            // None has to be known.
             continue;
         }
-        match log.producers().check(header) {
-            Ok(Checked::Duplicate(meta)) if meta.last_offset == header.last_offset() => {}
-            other => {
-                return Err(format!(
-                    "sequence {} of producer {producer_id}, which lies at {}, is taken for {other:?}",
-                    header.base_sequence, header.base_offset
-                ));
-            }
+        own.push(&batch.header);
+    }
+    for (producer_id, headers) in last.into_iter().filter(|(producer_id, _)| *producer_id >= 0) {
+        let results: Vec<Result<(), String>> =
+            headers.iter().map(|header| judge_producer(producer_id, header, log)).collect();
+        if !results.is_empty() && results.iter().all(Result::is_err) {
+            return results.into_iter().next_back().unwrap_or(Ok(()));
         }
-        let entry = log.producers().get(producer_id);
-        if entry.map(|entry| entry.last_sequence()) != Some(header.last_sequence()) {
+    }
+    Ok(())
+}
+
+/// Whether `header` is taken for the producer's last batch.
+fn judge_producer(producer_id: i64, header: &Header, log: &Log) -> Result<(), String> {
+    if is_marked(producer_id) {
+        let lane = log.producers().lane(ottla_storage::ingress_of(producer_id));
+        let position = lane.map(|mark: &LaneMark| (mark.base_sequence, mark.last_offset));
+        if position != Some((header.base_sequence, header.last_offset())) {
+            let (sequence, last) = (header.base_sequence, header.last_offset());
+            return Err(format!("the lane's position is {position:?} instead of {sequence} at {last}"));
+        }
+        return Ok(());
+    }
+    match log.producers().check(header) {
+        Ok(Checked::Duplicate(meta)) if meta.last_offset == header.last_offset() => {}
+        other => {
             return Err(format!(
-                "producer {producer_id} is known as {entry:?}, its last batch is {header:?}"
+                "sequence {} of producer {producer_id}, which lies at {}, is taken for {other:?}",
+                header.base_sequence, header.base_offset
             ));
         }
+    }
+    let entry = log.producers().get(producer_id);
+    if entry.map(|entry| entry.last_sequence()) != Some(header.last_sequence()) {
+        return Err(format!("producer {producer_id} is known as {entry:?}, its last batch is {header:?}"));
     }
     Ok(())
 }

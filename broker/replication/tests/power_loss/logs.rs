@@ -206,6 +206,8 @@ impl Workload<'_> {
         let (from, end) = (self.recorder.now(), self.log.end_offset());
         let deleted = self.log.delete_old_segments(NOW_MS, end).expect("retention");
         self.log.set_config(config());
+        // Where producers are known, a flush came first.
+        self.history.flushed(self.log.recovery_point(), self.recorder.now());
         self.history.start_moved(deleted.log_start, from);
         if self.random.chance(2) {
             self.log.take_deleted(NOW_MS).remove().expect("the files are there");

@@ -118,9 +118,9 @@ impl Log {
         }
     }
 
-    /// Collects what a flush must sync: what was appended since the last one, the indexes of segments that have ended
-    /// since then, saved producer states, and new names. The index of the last segment is not among it, since each start looks that one
-    /// over. Those indexes are written here, and the epochs synced if they changed.
+    /// Collects what a flush must sync: what was appended since the last one with its indexes, which a start trusts
+    /// below the recovery point, saved producer states, and new names. The indexes are written here, and the epochs
+    /// synced if they changed.
     ///
     /// # Errors
     /// Those of writing indexes and the epoch checkpoint; nothing is lost, the flush may be tried again.
@@ -136,7 +136,7 @@ impl Log {
             if segment.name_unsynced {
                 dir = Some(self.dir.to_path_buf());
             }
-            if segment.size() > 0 && (indexes_from..indexes_upto).contains(&segment.base_offset()) {
+            if segment.size() > 0 && segment.base_offset() >= indexes_from {
                 let written = segment.finish_index();
                 match written.map_err(|error| StorageError::io("write the index of", segment.path(), error)) {
                     Ok(()) => files.extend(segment.index_files()),

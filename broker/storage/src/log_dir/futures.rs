@@ -46,8 +46,6 @@ impl LogDir {
     /// Those of the disk; the copy then has the name that it had.
     pub fn promote_future(&self, future: &Path, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
         let path = self.partition_path(partition);
-        // What stands there is of an earlier stay of the partition.
-        self.forget_offsets([partition])?;
         disk::rename(future, &path).map_err(|error| StorageError::io("rename", future, error))?;
         match disk::sync_dir(&self.path) {
             Ok(()) => Ok(path),
