@@ -427,3 +427,18 @@ async fn a_destination_that_is_away_does_not_fill_the_lane_for_the_others() {
     assert_eq!(values(&topic.partition(2)).len(), 20);
     assert_eq!(values(&topic.partition(1)).len(), 180);
 }
+
+#[tokio::test]
+async fn a_changed_expiration_of_producers_holds_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = Topic::open(dir.path(), 1, config(), true);
+    let partition = topic.partition(0);
+    append(&partition, &batch(from(5, 0), &["a"]), None);
+    partition.tick(NOW_MS + 5_000).unwrap();
+    assert_eq!(partition.producers().len(), 1);
+    let mut shorter = config();
+    shorter.log.producer_expiration_ms = 4_000;
+    partition.set_config(shorter);
+    partition.tick(NOW_MS + 5_000).unwrap();
+    assert_eq!(partition.producers().len(), 0);
+}

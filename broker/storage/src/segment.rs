@@ -289,7 +289,9 @@ impl Segment {
     pub fn truncate(&mut self, position: u64, offset: i64) -> Result<(), StorageError> {
         let path = self.path();
         let failed = |error| StorageError::io("truncate", &path, error);
-        disk::set_length(&*self.file()?, position).map_err(failed)?;
+        let file = self.file()?;
+        // An index that lacks what the file still holds would be trusted after a power loss.
+        disk::set_length(&file, position).and_then(|()| disk::sync_file(&file)).map_err(failed)?;
         self.size = position;
         let base_offset = self.base_offset();
         self.offsets

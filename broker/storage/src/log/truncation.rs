@@ -45,9 +45,6 @@ impl Log {
             Some((position, header)) => {
                 let end = header.base_offset.min(offset);
                 self.active_mut().truncate(position, end)?;
-                let file = self.active().file()?;
-                disk::sync_file(&file)
-                    .map_err(|error| StorageError::io("sync", self.active().path(), error))?;
                 end
             }
             // Nothing at or above it in this segment: a gap.

@@ -137,3 +137,30 @@ fn a_batch_whose_offsets_lie_outside_its_segment_tells_nothing() {
     assert_eq!((log.end_offset(), log.producers().end_offset()), (end, end));
     assert!(log.producers().get(7).unwrap().window().iter().all(|one| one.last_offset < end));
 }
+
+#[test]
+fn a_restart_walks_only_what_came_after_the_last_saved_producers() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { segment_bytes: 8_000, ..LogConfig::default() };
+    let (mut log, _) = open_at(dir.path(), config, false, 0);
+    let mut since_roll = 0;
+    for n in 0..300 {
+        let producer = Producer { id: i64::from(n % 7), epoch: 0, base_sequence: n / 7 };
+        let rolled = append(&mut log, &batch(1, 300, 1, Some(producer)), 1).rolled;
+        since_roll = if rolled { 1 } else { since_roll + 1 };
+    }
+    let (expected, point) = (log.producers().clone(), log.flush(1).unwrap().upto());
+    drop(log);
+    let (mut log, recovery) = open_at(dir.path(), config, false, point);
+    assert_eq!(recovery.replayed_batches, since_roll);
+    let windows = |states: &ProducerStates| {
+        let mut all: Vec<_> = states.iter().map(|one| (one.producer_id, one.window().to_vec())).collect();
+        all.sort_by_key(|one| one.0);
+        all
+    };
+    assert_eq!(windows(log.producers()), windows(&expected));
+    // In between, the upkeep saves them too.
+    log.save_producers().unwrap();
+    drop(log);
+    assert_eq!(open_at(dir.path(), config, false, point).1.replayed_batches, 0);
+}
