@@ -71,7 +71,8 @@ fn clean(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let round = log.plan_compaction(end, end, 1, 1).expect("the segments are there");
                 for &(from, to) in round.ranges() {
-                    let task = log.prepare_clean(from, to).expect("the segments are there").compacting(&round);
+                    let task =
+                        log.prepare_clean(from, to).expect("the segments are there").compacting(&round);
                     let mut compactor = Compactor::new(&map, end, 1, 1);
                     // Dropped: the next iteration needs the log as it was.
                     black_box(task.run(&mut compactor, &mut Unpaced).expect("the log is sound").changes());

@@ -107,12 +107,14 @@ fn no_flipped_bit_crashes_a_log_and_none_in_data_stays_hidden() {
             // No checksum covers a batch's leader epoch, as in Kafka.
             let is_unguarded = is_data && (12..16).contains(&within);
             let is_mended = !recovery.rebuilt.is_empty() || !recovery.cuts.is_empty();
-            // The index of the last segment is made again without a word.
+            // The indexes of the last segment are made again at each start, without a word.
+            let last = log.segments().last().unwrap().base_offset;
+            let is_of_last = name.ends_with("index") && name.starts_with(&format!("{last:020}"));
             let _ = log.close_clean(2);
             let was_made_again = std::fs::read(dir.path().join(name)).is_ok_and(|now| now == *content);
             // Another offset of the same batch is as good a hint.
             let is_as_good = name.ends_with(".timeindex") && at % 12 == 11 && bit == 0;
-            if !is_unguarded && !is_as_good {
+            if !is_unguarded && !is_as_good && !is_of_last {
                 assert!(
                     !found.damages.is_empty() || is_mended || was_made_again,
                     "{place} is hidden: {recovery:?}"
