@@ -81,7 +81,9 @@ impl Server {
         let partitions = Partitions::new(metadata.clone());
         register_partitions(&metrics, &partitions);
         register_folders(&metrics, &folders);
-        let passes = Passes::new(&metrics);
+        // What compaction and retention's passes read and write comes out of one budget.
+        let budget = Arc::new(Budget::default());
+        let passes = Passes::new(&metrics, budget.clone());
         let cluster = LocalCluster::new(metadata.clone(), partitions.clone(), clock.clone(), passes.clone());
         let plugins_config = PluginsConfig {
             data_dir: folders.first().to_path_buf(),
@@ -112,7 +114,7 @@ impl Server {
         }
         plugins.restore().await;
 
-        let cleaner = Cleaner::new(broker.clone(), folders.clone(), Arc::new(Budget::default()));
+        let cleaner = Cleaner::new(broker.clone(), folders.clone(), budget);
         register_cleaner(&metrics, cleaner.progress(), &clock);
         let upkeep = Upkeep {
             partitions: partitions.clone(),

@@ -330,7 +330,7 @@ async fn the_description_and_the_routes_agree() {
             described.insert((path.clone(), method.to_uppercase()));
         }
     }
-    assert_eq!(described.len(), 19);
+    assert_eq!(described.len(), 20);
     for (path, _) in &described {
         let concrete =
             path.replace("{topic}", "none").replace("{name}", "none").replace("{version}", "1.0.0");

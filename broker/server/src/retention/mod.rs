@@ -30,6 +30,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::cleaner::{Budget, Throttle};
 use crate::metrics::Metrics;
 use crate::partitions::Topic;
 use crate::plugins::elsewhere;
@@ -54,6 +55,8 @@ pub struct Passes {
     counts: Arc<Counts>,
     memories: Mutex<Memories>,
     turns: Arc<Semaphore>,
+    /// Of reading and writing, shared with compaction.
+    budget: Arc<Budget>,
 }
 
 /// What is remembered of each partition.
@@ -66,10 +69,15 @@ struct Judging {
 }
 
 impl Passes {
-    pub fn new(metrics: &Metrics) -> Arc<Passes> {
+    pub fn new(metrics: &Metrics, budget: Arc<Budget>) -> Arc<Passes> {
         let counts = Arc::new(Counts::default());
         counts.register(metrics);
-        Arc::new(Passes { counts, memories: Mutex::default(), turns: Arc::new(Semaphore::new(PASSES_MAX)) })
+        Arc::new(Passes {
+            counts,
+            memories: Mutex::default(),
+            turns: Arc::new(Semaphore::new(PASSES_MAX)),
+            budget,
+        })
     }
 
     /// Runs periodic passes until the broker ends.
@@ -297,8 +305,18 @@ impl Work {
             Mode::DryRun => Arc::default(),
             Mode::Periodic | Mode::Now => self.passes.memory(partition),
         };
-        let mut pace =
-            StopWithBroker { broker: Arc::downgrade(&self.broker), partition: Arc::clone(partition) };
+        let mut pace: Box<dyn Pace> = match self.mode {
+            // Also for a topic on hold, whose bytes nobody rewrites.
+            Mode::DryRun => Box::new(StopWithBroker {
+                broker: Arc::downgrade(&self.broker),
+                partition: Arc::clone(partition),
+            }),
+            Mode::Periodic | Mode::Now => Box::new(Throttle::new(
+                Arc::clone(&self.passes.budget),
+                self.broker.stop.clone(),
+                Arc::clone(partition),
+            )),
+        };
         let pass = Pass {
             mode: self.mode,
             retained: &judging.retained,
@@ -307,7 +325,7 @@ impl Work {
             audit: &self.audit,
             usage: self.usage.of_partition(partition),
             now_ms: self.now_ms,
-            pace: &mut pace,
+            pace: &mut *pace,
             memory: &mut memory.lock(),
         };
         Some(pass.run(&lease))
