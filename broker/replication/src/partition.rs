@@ -109,7 +109,8 @@ pub struct Partition {
 /// What the lock guards.
 pub(crate) struct State {
     pub log: Log,
-    pub lane: Option<Lane>,
+    /// Apart from the rest, since most partitions have none.
+    pub lane: Option<Box<Lane>>,
     pub leader_epoch: i32,
     pub replicas: InSyncReplicas,
     pub high_watermark: i64,
@@ -171,7 +172,7 @@ impl Partition {
             flushing: false,
             closed: false,
             log,
-            lane,
+            lane: lane.map(Box::new),
         };
         let partition = Arc::new_cyclic(|me| Partition {
             me: Weak::clone(me),

@@ -17,8 +17,9 @@ use ottla_plugin::testing::{Keys, Outcome, Policy, Records, TestRecord};
 use ottla_plugin::{
     KeyPartitioner, Partitions, RecordPartitioner, RetainRecords, RetainSegments, Segment, Usage,
 };
+use ottla_server::plugins::attachment::Partitioning;
 use ottla_server::plugins::retaining::{self, Retaining};
-use ottla_server::plugins::role::{Partitioning, Role};
+use ottla_server::plugins::role::Role;
 use ottla_server::plugins::settings::{CONFIG, MODE, ON_ERROR, PARTITIONER, TopicConfigs, read};
 
 const PARTITIONS: [u32; 3] = [1, 2, 10];

@@ -221,7 +221,7 @@ impl Partition {
             let lane =
                 Lane::begin(state.log.dir(), &self.config.load(), &state.log, state.leader_epoch, now_ms)
                     .map_err(|error| AppendError::from(self.failed(&error)))?;
-            state.lane = Some(lane);
+            state.lane = Some(Box::new(lane));
         }
         let leader_epoch = state.leader_epoch;
         let when = state.answer_when(acks);
@@ -304,7 +304,7 @@ impl State {
     /// Whether a flush of log or lane was asked for and is not done.
     pub fn is_flush_behind(&self) -> bool {
         self.flush_before_answer > self.log.recovery_point()
-            || self.lane.as_ref().is_some_and(Lane::is_flush_behind)
+            || self.lane.as_ref().is_some_and(|lane| lane.is_flush_behind())
     }
 
     /// What the answer to a batch in the lane waits for. Where the topic asks for flushes, also acks=1 waits until the

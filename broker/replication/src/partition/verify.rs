@@ -8,7 +8,6 @@ use ottla_model::error::KafkaError;
 use ottla_storage::{Damage, Log, StorageError, Verified, verify_side_files};
 
 use super::{Partition, State};
-use crate::lane::Lane;
 
 /// What the verification of a partition found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +32,7 @@ impl Partition {
         self.ensure_serving(&self.state.lock())?;
         let has_lane = self.state.lock().lane.is_some();
         let log = self.verify_log(|state| Some(&state.log), goes_on).map_err(|error| self.failed(&error))?;
-        let of_lane: Which = |state| state.lane.as_ref().map(|lane: &Lane| &lane.log);
+        let of_lane: Which = |state| state.lane.as_ref().map(|lane| &lane.log);
         let lane = match has_lane {
             true => Some(self.verify_log(of_lane, goes_on).map_err(|error| self.failed(&error))?),
             false => None,

@@ -259,6 +259,10 @@ impl Log {
     /// # Errors
     /// Those of the disk: then the stop must not be noted as clean.
     pub fn close_clean(&mut self, now_ms: i64) -> Result<(), StorageError> {
+        if self.log_end == 0 && self.producers.is_empty() && matches!(self.health, Health::Sound) {
+            // Nothing was ever written, and thousands of partitions may stop at once.
+            return Ok(());
+        }
         let path = self.active().path();
         self.active_mut().finish().map_err(|error| StorageError::io("write the index of", path, error))?;
         self.flush(now_ms)?;

@@ -104,6 +104,8 @@ impl Log {
         // Most logs have one segment, and there are many logs.
         log.segments.shrink_to_fit();
         log.roll_jitter_ms = log.jitter();
+        // Most logs hold one segment, and a vector that grew makes room for four.
+        log.segments.shrink_to_fit();
         Ok((log, recovery))
     }
 
