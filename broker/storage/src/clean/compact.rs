@@ -15,11 +15,13 @@ pub struct Indexer<'m> {
     end: i64,
     full: bool,
     records: u64,
+    /// Keys of a batch, with their offsets.
+    found: Vec<(KeyHash, i64)>,
 }
 
 impl<'m> Indexer<'m> {
     pub fn new(map: &'m mut OffsetMap, from: i64) -> Indexer<'m> {
-        Indexer { map, from, end: from, full: false, records: 0 }
+        Indexer { map, from, end: from, full: false, records: 0, found: Vec::new() }
     }
 
     /// Where the round must end: `upto`, or before it where the map was full.
@@ -49,12 +51,16 @@ impl Judge for Indexer<'_> {
             if batch.header.last_offset() < self.from {
                 continue;
             }
+            self.found.clear();
             for record in batch.records().map_err(JudgeError::new)? {
                 let record = record.map_err(JudgeError::new)?;
                 let offset = batch.header.base_offset.saturating_add(i64::from(record.offset_delta));
                 let Some(key) = record.key.filter(|_| offset >= self.from) else { continue };
+                self.found.push((self.map.hash(key), offset));
+            }
+            std::hint::black_box(self.found.iter().map(|&(hash, _)| self.map.touch(hash)).fold(0, u64::max));
+            for &(hash, offset) in &self.found {
                 self.records += 1;
-                let hash = self.map.hash(key);
                 if !self.map.put(hash, offset) {
                     self.full = true;
                     return Err(JudgeError::new("the map of keys is full"));

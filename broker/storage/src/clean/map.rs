@@ -1,6 +1,7 @@
 //! The newest offset of each key, in a bounded table: what compaction knows of the part of a log that it has not cleaned
 //! yet. A slot holds 16 bytes of hash and 8 of offset and no key, so that keys of any size fit. The table is full at its
-//! load factor; the round then ends where the keys did.
+//! load factor; the round then ends where the keys did. It begins small and grows with the keys: nearly all of its time
+//! goes into waiting for memory, and a small table lies in the processor's caches.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -8,6 +9,12 @@ use std::hash::{BuildHasher, Hasher};
 /// Two halves of the key's hash, and its offset plus one; zero where the slot is free.
 type Slot = [u64; 3];
 const SLOT_BYTES: usize = size_of::<Slot>();
+/// So many slots a table has at first.
+const SLOTS_MIN: usize = 1 << 16;
+/// By which it grows.
+const GROWTH: usize = 4;
+/// A table of at most this share of the memory grows; the next one takes all that is left beside it.
+const GROWING_SHARE: usize = 16;
 
 /// Keys and their newest offsets.
 ///
@@ -17,7 +24,10 @@ const SLOT_BYTES: usize = size_of::<Slot>();
 pub struct OffsetMap {
     slots: Vec<Slot>,
     used: usize,
+    /// Of the table as it is.
     used_max: usize,
+    slots_max: usize,
+    load_factor: f64,
     hashers: [RandomState; 2],
 }
 
@@ -28,18 +38,41 @@ pub(super) struct KeyHash([u64; 2]);
 impl OffsetMap {
     /// A map in `bytes` bytes of memory, at least one slot; full once the share `load_factor` of its slots is used.
     pub fn new(bytes: usize, load_factor: f64) -> OffsetMap {
-        let slots = prime_up_to((bytes / SLOT_BYTES).max(2));
-        let used_max = (slots as f64 * load_factor.clamp(0.0, 1.0)) as usize;
-        OffsetMap {
-            // The system hands out zeroed pages as they are touched.
-            slots: vec![[0; 3]; slots],
+        let slots_max = (bytes - bytes / GROWING_SHARE) / SLOT_BYTES;
+        let mut map = OffsetMap {
+            slots: Vec::new(),
             used: 0,
-            used_max: used_max.clamp(1, slots - 1),
+            used_max: 0,
+            slots_max: prime_up_to(slots_max.max(2)),
+            load_factor: load_factor.clamp(0.0, 1.0),
             hashers: [RandomState::new(), RandomState::new()],
+        };
+        map.begin(SLOTS_MIN);
+        map
+    }
+
+    /// An empty table of about so many slots.
+    fn begin(&mut self, slots: usize) {
+        let is_small = slots <= self.slots_max / GROWING_SHARE;
+        let slots = if is_small { prime_up_to(slots) } else { self.slots_max };
+        let used_max = (slots as f64 * self.load_factor) as usize;
+        // The system hands out zeroed pages as they are touched.
+        self.slots = vec![[0; 3]; slots];
+        self.used = 0;
+        self.used_max = used_max.clamp(1, slots - 1);
+    }
+
+    fn grow(&mut self) {
+        let slots = std::mem::take(&mut self.slots);
+        self.begin(slots.len() * GROWTH);
+        for slot in slots.into_iter().filter(|slot| slot[2] > 0) {
+            let place = self.place(KeyHash([slot[0], slot[1]]));
+            self.slots[place] = slot;
+            self.used += 1;
         }
     }
 
-    /// Bytes that the table takes.
+    /// Bytes that the table takes now.
     pub fn size_bytes(&self) -> usize {
         self.slots.len() * SLOT_BYTES
     }
@@ -56,9 +89,7 @@ impl OffsetMap {
     /// Forgets all keys.
     pub fn clear(&mut self) {
         if self.used > 0 {
-            // Fresh pages cost less than to clear the whole table for a small log.
-            self.slots = vec![[0; 3]; self.slots.len()];
-            self.used = 0;
+            self.begin(SLOTS_MIN);
         }
     }
 
@@ -73,17 +104,27 @@ impl OffsetMap {
     /// Notes a key at an offset, which must not be below those noted before. False, and nothing noted, if it is new
     /// and the map is full.
     pub(super) fn put(&mut self, key: KeyHash, offset: i64) -> bool {
-        let place = self.place(key);
-        let slot = &mut self.slots[place];
-        if slot[2] == 0 {
+        let mut place = self.place(key);
+        if self.slots[place][2] == 0 {
             if self.used >= self.used_max {
-                return false;
+                if self.slots.len() >= self.slots_max {
+                    return false;
+                }
+                self.grow();
+                place = self.place(key);
             }
             self.used += 1;
-            slot[..2].copy_from_slice(&key.0);
+            self.slots[place][..2].copy_from_slice(&key.0);
         }
-        slot[2] = slot[2].max(offset as u64 + 1);
+        let newest = &mut self.slots[place][2];
+        *newest = (*newest).max(offset as u64 + 1);
         true
+    }
+
+    /// Looks at the key's slot without any use for it. Of several keys in a row the processor does this at once, which
+    /// it cannot where each one may change the table.
+    pub(super) fn touch(&self, key: KeyHash) -> u64 {
+        self.slots[self.home(key)][2]
     }
 
     /// The newest offset of a key.
@@ -95,19 +136,27 @@ impl OffsetMap {
     /// The key's slot, or the free one that it would get. A slot is always free: the map is full before.
     fn place(&self, key: KeyHash) -> usize {
         let slots = self.slots.len();
-        let mut place = (key.0[0] % slots as u64) as usize;
-        // The number of slots is a prime: any step comes by all of them.
-        let step = 1 + (key.0[1] % (slots as u64 - 1)) as usize;
+        let mut place = self.home(key);
+        let mut step = 0;
         loop {
             let slot = &self.slots[place];
             if slot[2] == 0 || slot[..2] == key.0 {
                 return place;
+            }
+            if step == 0 {
+                // The number of slots is a prime: any step comes by all of them.
+                step = 1 + (key.0[1] % (slots as u64 - 1)) as usize;
             }
             place += step;
             if place >= slots {
                 place -= slots;
             }
         }
+    }
+
+    /// Where a key is looked for first: its hash as a share of all hashes, which takes no division.
+    fn home(&self, key: KeyHash) -> usize {
+        ((u128::from(key.0[0]) * self.slots.len() as u128) >> 64) as usize
     }
 }
 
@@ -128,7 +177,7 @@ mod tests {
     #[test]
     fn the_newest_offset_of_each_key_is_found_until_the_map_is_full() {
         let mut map = OffsetMap::new(24 * 1_000, 0.9);
-        assert_eq!(map.size_bytes(), 24 * 997);
+        assert_eq!(map.size_bytes(), 24 * 937);
         let key = |number: usize| number.to_be_bytes();
         let mut put = 0;
         for offset in 0..2_000 {
@@ -138,7 +187,7 @@ mod tests {
             }
             put += 1;
         }
-        assert_eq!((put, map.len()), (897, 897));
+        assert_eq!((put, map.len()), (843, 843));
         let first = map.hash(&key(0));
         assert!(map.put(first, 5_000), "a known key finds its slot in a full map");
         assert_eq!(map.get(first), Some(5_000));
@@ -146,6 +195,31 @@ mod tests {
         assert!((put..3_000).all(|number| map.get(map.hash(&key(number))).is_none()));
         map.clear();
         assert!(map.is_empty() && map.get(first).is_none());
+    }
+
+    #[test]
+    fn a_map_grows_with_its_keys_within_its_memory() {
+        const BYTES: usize = 64 << 20;
+        let mut map = OffsetMap::new(BYTES, 0.9);
+        let (mut sizes, mut most) = (vec![map.size_bytes()], 0);
+        let key = |number: i64| number.to_le_bytes();
+        while map.put(map.hash(&key(most)), most) {
+            most += 1;
+            let before = *sizes.last().unwrap();
+            if map.size_bytes() != before {
+                assert!(
+                    before + map.size_bytes() <= BYTES,
+                    "both tables are there while one becomes the other"
+                );
+                sizes.push(map.size_bytes());
+            }
+        }
+        assert_eq!(sizes.len(), 2, "{sizes:?}");
+        assert_eq!(map.len(), most as usize);
+        assert!((0..most).all(|number| map.get(map.hash(&key(number))) == Some(number)));
+        assert!(map.len() > BYTES / 24 * 8 / 10);
+        map.clear();
+        assert_eq!((map.size_bytes(), map.len()), (sizes[0], 0));
     }
 
     #[test]
