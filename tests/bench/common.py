@@ -130,17 +130,19 @@ KAFKA_HELP = "the tool that starts Apache Kafka; $KAFKA_REFERENCE"
 
 
 class Kafka:
-    """Apache Kafka with its data in `folder`, by a tool that knows `start --port P --dir D --clean`, which prints
-    `(pid N)` once Kafka serves, and `stop --dir D`."""
+    """Apache Kafka with its data in `folder`, by a tool that knows `start --port P --dir D --clean --set KEY=VALUE`, which
+    prints `(pid N)` once Kafka serves, and `stop --dir D`."""
 
     name = "Kafka"
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, **overrides):
         self.program, self.folder = program, os.path.join(folder, "kafka")
         port = free_port_pair()
+        settings = [word for key, value in overrides.items() for word in ("--set", f"{key}={value}")]
         with open(os.path.join(folder, "kafka.out"), "w+") as out:
             # A file, not a pipe: the broker that it leaves behind would hold a pipe open.
-            subprocess.run([program, "start", "--port", str(port), "--dir", self.folder, "--clean"], check=True, stdout=out)
+            subprocess.run([program, "start", "--port", str(port), "--dir", self.folder, "--clean", *settings],
+                           check=True, stdout=out)
             out.seek(0)
             self.pid = int(re.search(r"\(pid (\d+)\)", out.read()).group(1))
         self.bootstrap = f"127.0.0.1:{port}"

@@ -4,17 +4,16 @@
 use std::net::SocketAddr;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
 use super::answer::Failure;
+use super::topics::PathOf;
 use crate::plugins::retaining::{CONFIG, ON_ERROR, RETENTION};
 use crate::retention::report::Tried;
-
-type PathOf<T> = Result<Path<T>, PathRejection>;
 
 pub(super) async fn policy(State(admin): State<Admin>, path: PathOf<String>) -> Result<Json<Value>, Failure> {
     let Path(topic) = path?;

@@ -64,7 +64,10 @@ impl Cleaner {
 
     /// Keeps as many threads running as the configs say, until the broker ends. Waits for them then.
     pub async fn run(self: Arc<Self>) {
-        if !self.settings().enabled {
+        let settings = self.settings();
+        // Retention's passes keep to it, too, whether or not anything is compacted.
+        self.budget.set_rate(settings.io_bytes_per_second);
+        if !settings.enabled {
             return;
         }
         let mut interval = tokio::time::interval(FOLLOW_INTERVAL);
