@@ -1,8 +1,34 @@
 //! Makes frames: valid ones of every API and version, from the guard's own table, and damaged ones of those.
 
-use ottla_server::dispatch::APIS;
+use bytes::Bytes;
+use kafka_protocol::messages::{ApiKey, RequestKind};
+use ottla_server::dispatch::{APIS, Api, find_api};
+use ottla_server::guard::SCHEMAS;
 use ottla_server::guard::schema::{Field, Kind, Schema};
 use ottla_server::guard::schema_of;
+use std::sync::LazyLock;
+
+/// Every API that the guard knows, with the versions that are served, or those that the decoder has where the broker
+/// serves none.
+pub static GUARDED: LazyLock<Vec<Api>> = LazyLock::new(|| {
+    let guarded = SCHEMAS.iter().map(|schema| {
+        let served = find_api(APIS, schema.key as i16).copied();
+        served.unwrap_or_else(|| {
+            let decoded: Vec<i16> = (0..50).filter(|version| is_decoded(schema.key, *version)).collect();
+            let (min, max) = (decoded[0], decoded[decoded.len() - 1]);
+            Api { key: schema.key, advertised_min: min, decoded_min: min, max, abandonable: false }
+        })
+    });
+    guarded.collect()
+});
+
+/// Asks the decoder itself: its table of versions is wider than what it decodes. Zeros claim nothing.
+fn is_decoded(key: ApiKey, version: i16) -> bool {
+    match RequestKind::decode(key, &mut Bytes::from_static(&[0; 64]), version) {
+        Ok(_) => true,
+        Err(error) => !format!("{error:#}").contains("version not supported"),
+    }
+}
 
 /// A small generator whose sequence is fixed by its seed.
 pub struct Random(u64);
@@ -36,10 +62,10 @@ pub struct Spice {
     pub tags: bool,
 }
 
-/// Every served API's schema with every served version.
+/// Every API's schema with every version.
 pub fn every_version() -> impl Iterator<Item = (&'static Schema, i16)> {
-    APIS.iter().flat_map(|api| {
-        let schema = schema_of(api.key).expect("every served API is guarded");
+    GUARDED.iter().flat_map(|api| {
+        let schema = schema_of(api.key).expect("made from the schemas");
         (api.decoded_min..=api.max).map(move |version| (schema, version))
     })
 }

@@ -3,6 +3,7 @@
 //! connection stands before this file, the codec behind it. Invariant: a frame that passes holds every length it
 //! claims, to the last byte, and decodes into no more than a bounded multiple of its size.
 
+mod groups;
 pub mod schema;
 mod table;
 mod walk;

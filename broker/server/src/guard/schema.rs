@@ -48,6 +48,9 @@ pub const UUID: Kind = Kind::Fixed(16);
 pub const TEXT: Kind = Kind::Text;
 pub const BLOB: Kind = Kind::Blob;
 
+/// The first flexible version of an API that has none.
+pub const NEVER: i16 = i16::MAX;
+
 /// A field that every version has.
 pub const fn all(kind: Kind) -> Field {
     between(0, i16::MAX, kind)

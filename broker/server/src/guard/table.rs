@@ -2,8 +2,14 @@
 //! (https://kafka.apache.org/protocol). It stands beside the decoder's generated one on purpose: two descriptions that
 //! agree on every message is what the tests check, and a frame must please both.
 
+use super::groups::{
+    CONSUMER_GROUP_DESCRIBE, CONSUMER_GROUP_HEARTBEAT, DELETE_GROUPS, DESCRIBE_GROUPS, FIND_COORDINATOR,
+    HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, LIST_GROUPS, OFFSET_COMMIT, OFFSET_DELETE, OFFSET_FETCH, SYNC_GROUP,
+};
 use super::schema::Kind::{Group, List, Optional};
-use super::schema::{BLOB, BOOL, Field, I8, I16, I32, I64, Schema, TEXT, UUID, all, between, from, tagged};
+use super::schema::{
+    BLOB, BOOL, Field, I8, I16, I32, I64, NEVER, Schema, TEXT, UUID, all, between, from, tagged,
+};
 use kafka_protocol::messages::ApiKey;
 
 /// The schema of an API's request; none when the guard does not know it, and then nothing of it is decoded.
@@ -17,15 +23,29 @@ pub static SCHEMAS: &[Schema] = &[
     Schema { key: ApiKey::Fetch, flexible: 12, fields: FETCH },
     Schema { key: ApiKey::Metadata, flexible: 9, fields: METADATA },
     Schema { key: ApiKey::ListOffsets, flexible: 6, fields: LIST_OFFSETS },
+    Schema { key: ApiKey::Heartbeat, flexible: 4, fields: HEARTBEAT },
+    Schema { key: ApiKey::ConsumerGroupHeartbeat, flexible: 0, fields: CONSUMER_GROUP_HEARTBEAT },
+    Schema { key: ApiKey::OffsetCommit, flexible: 8, fields: OFFSET_COMMIT },
+    Schema { key: ApiKey::OffsetFetch, flexible: 6, fields: OFFSET_FETCH },
+    Schema { key: ApiKey::FindCoordinator, flexible: 3, fields: FIND_COORDINATOR },
+    Schema { key: ApiKey::JoinGroup, flexible: 6, fields: JOIN_GROUP },
+    Schema { key: ApiKey::SyncGroup, flexible: 4, fields: SYNC_GROUP },
+    Schema { key: ApiKey::LeaveGroup, flexible: 4, fields: LEAVE_GROUP },
     Schema { key: ApiKey::OffsetForLeaderEpoch, flexible: 4, fields: OFFSET_FOR_LEADER_EPOCH },
     Schema { key: ApiKey::ApiVersions, flexible: 3, fields: API_VERSIONS },
     Schema { key: ApiKey::InitProducerId, flexible: 2, fields: INIT_PRODUCER_ID },
+    Schema { key: ApiKey::DescribeGroups, flexible: 5, fields: DESCRIBE_GROUPS },
+    Schema { key: ApiKey::ListGroups, flexible: 3, fields: LIST_GROUPS },
+    Schema { key: ApiKey::DeleteGroups, flexible: 2, fields: DELETE_GROUPS },
+    Schema { key: ApiKey::OffsetDelete, flexible: NEVER, fields: OFFSET_DELETE },
+    Schema { key: ApiKey::ConsumerGroupDescribe, flexible: 0, fields: CONSUMER_GROUP_DESCRIBE },
     Schema { key: ApiKey::CreateTopics, flexible: 5, fields: CREATE_TOPICS },
     Schema { key: ApiKey::DeleteTopics, flexible: 4, fields: DELETE_TOPICS },
     Schema { key: ApiKey::CreatePartitions, flexible: 2, fields: CREATE_PARTITIONS },
     Schema { key: ApiKey::DescribeConfigs, flexible: 4, fields: DESCRIBE_CONFIGS },
     Schema { key: ApiKey::AlterConfigs, flexible: 2, fields: ALTER_CONFIGS },
     Schema { key: ApiKey::IncrementalAlterConfigs, flexible: 1, fields: INCREMENTAL_ALTER_CONFIGS },
+    Schema { key: ApiKey::ListConfigResources, flexible: 0, fields: LIST_CONFIG_RESOURCES },
     Schema { key: ApiKey::DescribeCluster, flexible: 0, fields: DESCRIBE_CLUSTER },
     Schema { key: ApiKey::DescribeTopicPartitions, flexible: 0, fields: DESCRIBE_TOPIC_PARTITIONS },
     Schema { key: ApiKey::DescribeProducers, flexible: 0, fields: DESCRIBE_PRODUCERS },
@@ -149,6 +169,8 @@ const INCREMENTAL_ALTER_CONFIGS: &[Field] = &[
     all(List(&Group(&[all(I8), all(TEXT), all(List(&Group(&[all(TEXT), all(I8), all(TEXT)])))]))),
     all(BOOL), // validate only
 ];
+
+const LIST_CONFIG_RESOURCES: &[Field] = &[from(1, List(&I8))]; // types
 
 const DESCRIBE_CLUSTER: &[Field] = &[
     all(BOOL),     // with authorized operations
