@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
     ("broker/replication", "ottla-replication", &["ottla-model", "ottla-storage"]),
     ("broker/controller", "ottla-controller", &["ottla-model"]),
     ("broker/coordinator", "ottla-coordinator", &["ottla-model"]),
+    ("broker/lag", "ottla-lag", &["ottla-model"]),
     ("broker/plugin-host", "ottla-plugin-host", &["ottla-model"]),
     ("broker/client", "ottla-client", &["ottla-model"]),
     (
@@ -22,6 +23,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
             "ottla-replication",
             "ottla-controller",
             "ottla-coordinator",
+            "ottla-lag",
             "ottla-plugin-host",
             "ottla-client",
         ],

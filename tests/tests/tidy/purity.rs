@@ -5,7 +5,7 @@ use crate::layers;
 use crate::paths::named;
 use crate::source::{Source, within};
 
-const PURE: &[&str] = &["broker/model", "broker/controller", "broker/coordinator"];
+const PURE: &[&str] = &["broker/model", "broker/controller", "broker/coordinator", "broker/lag"];
 
 /// The one file of a pure crate that may read the system's clock: the implementation of the clock trait.
 const CLOCK: &str = "broker/model/src/clock.rs";
