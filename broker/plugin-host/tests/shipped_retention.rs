@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use ottla_plugin_host::{
-    AttachError, CallError, Columns, Compiled, Fields, Host, Judgement, Kind, Level, RecordVerdict,
-    Retention, SegmentVerdict, SegmentView, Step, Topic, Usage,
+    AttachError, CallError, Columns, Compiled, Fields, Host, Judgement, Kind, Level, Limits, Progress,
+    RecordVerdict, Retention, SegmentVerdict, SegmentView, Step, Topic, Usage,
 };
 use parking_lot::Mutex;
 use support::*;
@@ -186,6 +186,51 @@ fn size_share_takes_from_a_tenant_over_its_budget() {
     ));
 }
 
+fn progress(group: &str, committed_offset: Option<i64>) -> Progress {
+    Progress { group: group.into(), committed_offset, committed_ms: 0 }
+}
+
+#[test]
+fn consumed_takes_what_every_group_has_read() {
+    let plugin = attached("consumed", "{}", &[("retention.ms", "1")]);
+    assert!(plugin.judges_segments() && !plugin.judges_records());
+    let named = attached("consumed", r#"{"groups":["a"],"min-age-ms":100,"max-age-ms":5000}"#, &[]);
+    let gone = |plugin: &Retention, groups: &[Progress], now_ms| {
+        let verdicts = plugin.judge_segments(&Usage::default(), &segments(4), groups, now_ms).unwrap();
+        verdicts.iter().take_while(|verdict| **verdict == SegmentVerdict::Delete).count()
+    };
+    let both = [progress("a", Some(40)), progress("b", Some(29))];
+    for (groups, any, only_a) in [(&both[..], 2, 3), (&both[..1], 4, 3), (&both[1..], 2, 0), (&[], 0, 0)] {
+        assert_eq!((gone(&plugin, groups, 4000), gone(&named, groups, 4000)), (any, only_a), "{groups:?}");
+    }
+    let unread = [progress("a", None), progress("b", Some(40))];
+    assert_eq!((gone(&plugin, &unread, 4000), gone(&named, &unread, 4000)), (0, 0));
+    assert_eq!(
+        (gone(&plugin, &unread, 7000), gone(&named, &unread, 7000)),
+        (0, 2),
+        "too old to be waited for"
+    );
+}
+
+#[test]
+fn as_many_groups_as_a_call_may_have_are_judged_and_one_more_is_refused() {
+    // Compiled without optimisation, the way into the component takes longer than tests allow for elsewhere.
+    let host = host_with(Limits { batch_time_ms: 60_000, ..Limits::default() });
+    let component = shipped("consumed");
+    let compiled = host.compile(&component).unwrap();
+    let plugin = host
+        .attach_retention(&compiled, identity(&component), topic_with(&[]), "", Arc::new(Lines::default()))
+        .unwrap();
+    let mut groups: Vec<Progress> =
+        (0..65_536).map(|number| progress(&format!("group-{number}"), Some(40))).collect();
+    let judge = |groups: &[Progress]| plugin.judge_segments(&Usage::default(), &segments(4), groups, 0);
+    assert_eq!(judge(&groups), Ok(vec![SegmentVerdict::Delete; 4]));
+    groups[65_535].committed_offset = Some(0);
+    assert_eq!(judge(&groups), Ok(vec![SegmentVerdict::Keep; 4]));
+    groups.push(progress("one-more", Some(40)));
+    assert!(matches!(judge(&groups), Err(CallError::Failed(reason)) if reason.contains("65537 groups")));
+}
+
 #[test]
 fn wrong_configs_are_refused_in_the_plugins_own_words() {
     for (name, config, word) in [
@@ -201,6 +246,8 @@ fn wrong_configs_are_refused_in_the_plugins_own_words() {
         ("erase_subject", "", "nobody is meant"),
         ("erase_subject", r#"{"keys":["a"],"tombstone":true}"#, "is not compacted"),
         ("size_share", "{}", "missing field `tenant-bytes`"),
+        ("consumed", r#"{"groups":[]}"#, "groups is an empty list"),
+        ("consumed", r#"{"max-age-ms":"1d"}"#, "at max-age-ms: invalid type"),
         ("size_share", "[", "not JSON"),
     ] {
         let reason = refusal(name, config);
@@ -216,6 +263,7 @@ fn each_is_of_the_kinds_that_the_table_says() {
         ("keep_by_class", &[Kind::RetainRecords]),
         ("erase_subject", &[Kind::RetainSegments, Kind::RetainRecords]),
         ("size_share", &[Kind::RetainSegments]),
+        ("consumed", &[Kind::RetainSegments]),
     ] {
         let inspection = host.inspect(&shipped(name)).unwrap();
         assert_eq!(inspection.kinds, kinds, "{name}");

@@ -99,6 +99,7 @@ async fn plugins_are_uploaded_listed_described_and_deleted() {
     let names: Vec<_> =
         list["plugins"].as_array().unwrap().iter().map(|plugin| plugin["name"].clone()).collect();
     let shipped = [
+        "consumed",
         "erase-subject",
         "keep-by-class",
         "key-hash",

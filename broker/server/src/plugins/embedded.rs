@@ -5,7 +5,8 @@
 pub const VERSION: &str = "0.1.0";
 
 /// Name and component of each.
-pub const SHIPPED: [(&str, &[u8]); 8] = [
+pub const SHIPPED: [(&str, &[u8]); 9] = [
+    ("consumed", include_bytes!("../../../../plugins/dist/consumed.wasm")),
     ("erase-subject", include_bytes!("../../../../plugins/dist/erase_subject.wasm")),
     ("keep-by-class", include_bytes!("../../../../plugins/dist/keep_by_class.wasm")),
     ("key-hash", include_bytes!("../../../../plugins/dist/key_hash.wasm")),

@@ -32,7 +32,8 @@ async fn a_wrong_value_is_refused_and_the_old_plugin_goes_on() {
             &[(PARTITIONER, "vip-weigthed")][..],
             &[
                 "vip-weigthed",
-                "erase-subject, keep-by-class, key-hash, round-robin, size-share, sticky, ttl-header, vip-weighted",
+                "consumed, erase-subject, keep-by-class, key-hash, round-robin, size-share, sticky, ttl-header, \
+                 vip-weighted",
             ][..],
         ),
         (&[(PARTITIONER, "vip-weighted@9.0.0")], &["9.0.0", "0.1.0"]),
