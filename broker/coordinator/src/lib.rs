@@ -4,9 +4,26 @@
 //! partition is as it was.
 //!
 //! Map: [`api`] is what is asked and answered, in the vocabulary of the protocol; [`Cluster`] is what a shard may know
-//! of the world around it.
+//! of the world around it; [`Shard`] takes the one and gives the other, a [`Step`] at a time. Behind it, `classic` and
+//! `consumer` are the two kinds of groups, `offsets` is what they committed, and [`records`] is how all of it lies in
+//! the log.
 
 pub mod api;
+mod check;
+mod classic;
 mod cluster;
+mod consumer;
+mod group;
+mod offsets;
+pub mod records;
+mod refusal;
+mod shard;
+mod step;
+mod timers;
+mod turn;
 
 pub use cluster::{Cluster, GroupOverrides, Migration, Settings, TopicView};
+pub use records::{Record, ReplayError};
+pub use shard::Shard;
+pub use step::{Committed, GroupProgress, OffsetChange, Settled, Step};
+pub use turn::{Answer, Now, Token};

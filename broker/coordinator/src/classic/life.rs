@@ -1,0 +1,67 @@
+//! The timers of a classic group and its members, and the end of its requests when the shard is given up.
+
+use ottla_model::error::ErrorCode;
+
+use super::group::ClassicGroup;
+use super::member::Member;
+use crate::refusal;
+use crate::timers::{Timer, Timers};
+use crate::turn::{Answer, Turn};
+use std::sync::Arc;
+
+/// Moves the time until which the member must be heard of.
+pub(crate) fn extend_session(
+    group: &Arc<str>,
+    id: &Arc<str>,
+    member: &mut Member,
+    timeout_ms: i64,
+    turn: &mut Turn<'_>,
+) {
+    member.deadline_ms = turn.now.monotonic_ms.saturating_add(timeout_ms);
+    // A timer that fires earlier is armed again when it does; heartbeats need not move it.
+    if member.session.is_some_and(|armed| armed.due_ms <= member.deadline_ms) {
+        return;
+    }
+    turn.timers.drop_kept(&mut member.session);
+    let timer = Timer::ClassicSession { group: Arc::clone(group), member: Arc::clone(id) };
+    member.session = Some(turn.timers.arm(member.deadline_ms, timer));
+}
+
+impl ClassicGroup {
+    /// The member was heard of.
+    pub(crate) fn heard_of(&mut self, id: &str, turn: &mut Turn<'_>) {
+        let Some((id, _)) = self.members.get_key_value(id) else { return };
+        let id = Arc::clone(id);
+        if let Some(member) = self.members.get_mut(&id) {
+            extend_session(&self.name, &id, member, i64::from(member.session_timeout_ms), turn);
+        }
+    }
+
+    /// Nothing is to be due for the group any more.
+    pub(crate) fn cancel(&mut self, timers: &mut Timers) {
+        for member in self.members.values_mut() {
+            timers.drop_kept(&mut member.session);
+        }
+        for (_, armed) in self.pending.drain() {
+            timers.cancel(armed);
+        }
+        if let Some(timer) = self.join_timer.take() {
+            timers.cancel(timer.armed);
+        }
+        timers.drop_kept(&mut self.sync_timer);
+        timers.drop_kept(&mut self.unsaved);
+    }
+
+    /// Takes the requests that wait, answered with `error`.
+    pub(crate) fn abandon(&mut self, error: ErrorCode, answers: &mut Vec<Answer>) {
+        for (id, member) in &mut self.members {
+            if let Some(token) = member.joining.take() {
+                answers.push(Answer { token, response: refusal::joined(error, id.to_string()).into() });
+            }
+            if let Some(token) = member.syncing.take() {
+                answers.push(Answer { token, response: refusal::synced(error).into() });
+            }
+        }
+        self.joining = 0;
+    }
+}
