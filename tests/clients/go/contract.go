@@ -22,6 +22,9 @@ const (
 type arguments struct {
 	action, bootstrap, topic, compression string
 	firstTimestamp                        int64
+	// Of a member of a group.
+	group, protocol, assignor, reset, instance, commit string
+	sessionMs                                          int64
 }
 
 type header struct {
@@ -163,7 +166,7 @@ func eventually(sentence string, check func() bool) error {
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: franz-go produce|verify|roundtrip|admin --bootstrap HOST:PORT --topic T [--compression C] [--first-timestamp MS]")
+		fmt.Fprintln(os.Stderr, "usage: franz-go produce|verify|roundtrip|admin|member --bootstrap HOST:PORT --topic T [--compression C] [--first-timestamp MS]")
 		os.Exit(2)
 	}
 	args := arguments{action: os.Args[1]}
@@ -172,6 +175,13 @@ func main() {
 	flags.StringVar(&args.topic, "topic", "", "topic to create")
 	flags.StringVar(&args.compression, "compression", "none", "none, gzip, snappy, lz4 or zstd")
 	flags.Int64Var(&args.firstTimestamp, "first-timestamp", 1_700_000_000_000, "of the first record, in ms")
+	flags.StringVar(&args.group, "group", "", "of a member")
+	flags.StringVar(&args.protocol, "protocol", "classic", "of the group: classic or consumer")
+	flags.StringVar(&args.assignor, "assignor", "", "range, cooperative-sticky or uniform")
+	flags.StringVar(&args.reset, "reset", "earliest", "earliest, latest, none or by_duration:PT1H")
+	flags.StringVar(&args.instance, "instance", "", "of a static member")
+	flags.StringVar(&args.commit, "commit", "none", "none or processed")
+	flags.Int64Var(&args.sessionMs, "session-ms", 30_000, "of a classic member")
 	_ = flags.Parse(os.Args[2:])
 	if err := run(args); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -12,6 +12,9 @@ import (
 )
 
 func run(args arguments) error {
+	if args.action == "member" {
+		return beMember(context.Background(), args) // until it is told to close
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), programTime)
 	defer cancel()
 	steps := map[string][]func(context.Context, arguments) error{

@@ -1,4 +1,5 @@
-// The records that every program of the matrix writes, but for headers with a null value, which kafkajs refuses.
+// The records that every program of the matrix writes, but for headers with a null value, which kafkajs refuses, and how
+// what is read is compared with them.
 
 const RECORDS = 10_000
 const PARTITIONS = 3
@@ -35,6 +36,44 @@ function* records(firstTimestamp) {
   }
 }
 
+const shown = value => (value === null ? 'null' : `${value.length} bytes '${value.subarray(0, 60)}'`)
+
+function same(place, wanted, got) {
+  const equal = wanted === null || got === null ? wanted === got : Buffer.compare(wanted, got) === 0
+  demand(equal, `${place} is ${shown(got)}, not ${shown(wanted)}`)
+}
+
+/** Takes what a consumer reads, in the order of its partitions, and stops at the first difference. */
+class Comparison {
+  constructor(firstTimestamp) {
+    this.expected = Array.from({ length: PARTITIONS }, () => [])
+    for (const record of records(firstTimestamp)) this.expected[record.partition].push(record)
+    this.read = Array(PARTITIONS).fill(0)
+  }
+
+  take(partition, { offset, key, value, headers, timestamp }) {
+    const place = `partition ${partition}, offset ${offset}: `
+    const at = this.read[partition]++
+    demand(Number(offset) === at, `${place}came where ${at} was due`)
+    const wanted = this.expected[partition][at]
+    demand(wanted, `${place}more records than were written`)
+    same(`${place}key`, wanted.key, key)
+    same(`${place}value`, wanted.value, value)
+    demand(wanted.timestamp === timestamp, `${place}timestamp is ${timestamp}, not ${wanted.timestamp}`)
+    const names = Object.keys(wanted.headers)
+    demand(names.join() === Object.keys(headers).join(), `${place}headers are ${Object.keys(headers)}`)
+    for (const name of names) {
+      const [want, got] = [wanted.headers[name], headers[name]].map(one => (Array.isArray(one) ? one : [one]))
+      demand(want.length === got.length, `${place}${got.length} headers ${name}, not ${want.length}`)
+      want.forEach((one, i) => same(`${place}header ${name}`, Buffer.from(one), got[i]))
+    }
+  }
+
+  complete() {
+    return this.read.every((count, partition) => count === this.expected[partition].length)
+  }
+}
+
 function demand(condition, sentence) {
   if (!condition) throw new Error(sentence)
 }
@@ -48,4 +87,4 @@ async function eventually(sentence, check) {
   }
 }
 
-module.exports = { PARTITIONS, records, demand, eventually }
+module.exports = { PARTITIONS, Comparison, records, demand, eventually }

@@ -1,11 +1,11 @@
-// kafkajs produces and administers. It reads with a group only, so another program reads back what it wrote.
+// kafkajs. It reads as the only member of a group, for it can read in no other way.
 
 const { parseArgs } = require('node:util')
 const zstd = require('@bokuweb/zstd-wasm')
 const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require('kafkajs')
 const snappy = require('kafkajs-snappy')
 const lz4 = require('lz4-napi')
-const { PARTITIONS, records, demand, eventually } = require('./contract')
+const { PARTITIONS, Comparison, records, demand, eventually } = require('./contract')
 
 CompressionCodecs[CompressionTypes.Snappy] = snappy
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
@@ -24,6 +24,7 @@ const COMPRESSIONS = {
   zstd: CompressionTypes.ZSTD,
 }
 const BATCH_RECORDS = 400
+const SECONDS_MAX = 60
 
 async function create(kafka, { topic }) {
   const admin = kafka.admin()
@@ -64,6 +65,38 @@ async function produce(kafka, { topic, compression, 'first-timestamp': firstTime
   }
   if (batch.length > 0) await send(batch)
   await producer.disconnect()
+}
+
+async function verify(kafka, { topic, 'first-timestamp': firstTimestamp }) {
+  const comparison = new Comparison(Number(firstTimestamp))
+  const consumer = kafka.consumer({ groupId: `${topic}-verify`, maxWaitTimeInMs: 100 })
+  await consumer.connect()
+  await consumer.subscribe({ topics: [topic], fromBeginning: true })
+  let failure = null
+  await consumer.run({
+    eachBatch: async ({ batch, resolveOffset }) => {
+      try {
+        for (const message of failure ? [] : batch.messages) {
+          comparison.take(batch.partition, message)
+          resolveOffset(message.offset)
+        }
+      } catch (difference) {
+        failure = difference
+      }
+    },
+  })
+  const deadline = Date.now() + SECONDS_MAX * 1000
+  while (!failure && !comparison.complete() && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 20))
+  await consumer.disconnect()
+  if (failure) throw failure
+  demand(comparison.complete(), `read ${comparison.read} records of the partitions in ${SECONDS_MAX} s`)
+  const admin = kafka.admin()
+  await admin.connect()
+  const [{ partitions }] = await admin.fetchOffsets({ groupId: `${topic}-verify`, topics: [topic] })
+  const committed = Array(PARTITIONS).fill(-1)
+  for (const { partition, offset } of partitions) committed[partition] = Number(offset)
+  demand(committed.join() === comparison.read.join(), `committed ${committed}, not ${comparison.read}`)
+  await admin.disconnect()
 }
 
 async function administer(kafka, { topic }) {
@@ -127,10 +160,16 @@ async function main() {
     },
   })
   const kafka = new Kafka({ clientId: 'kafkajs', brokers: [values.bootstrap], logLevel: logLevel.NOTHING })
+  await zstd.init()
   if (positionals[0] === 'produce') {
-    await zstd.init()
     await create(kafka, values)
     await produce(kafka, values)
+  } else if (positionals[0] === 'verify') {
+    await verify(kafka, values)
+  } else if (positionals[0] === 'roundtrip') {
+    await create(kafka, values)
+    await produce(kafka, values)
+    await verify(kafka, values)
   } else if (positionals[0] === 'admin') {
     await administer(kafka, values)
   } else {
