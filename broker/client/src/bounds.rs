@@ -21,3 +21,6 @@ pub const BACKOFF_MS_MAX: u64 = 1_000;
 
 /// Responses that arrive while earlier ones are decoded.
 pub const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// Groups that one request names: an answer has all of their members or offsets.
+pub const GROUPS_PER_REQUEST_MAX: usize = 200;

@@ -5,7 +5,7 @@
 use crate::bounds::{READ_BUFFER_BYTES, REQUESTS_IN_FLIGHT_MAX, RESPONSE_BYTES_MAX};
 use crate::fault::ClientError;
 use crate::guard;
-use crate::versions::{Served, Spoken};
+use crate::versions::{Served, Spoken, Version};
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiVersionsRequest, RequestHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
@@ -71,8 +71,9 @@ impl Connection {
             broken,
             writer: Mutex::new(writer),
         };
-        let answer = shared.write(&ApiVersionsRequest::default(), true).await?;
-        let response = Answer::<ApiVersionsRequest>::new(answer, &shared).wait().await?;
+        let version = ApiVersionsRequest::SPOKEN[0];
+        let answer = shared.write(&ApiVersionsRequest::default(), version, true).await?;
+        let response = Answer::<ApiVersionsRequest>::new(answer, version, &shared).wait().await?;
         crate::fault::check(response.error_code, "ApiVersions", None)?;
         shared.served = Served::of(&response);
         Ok(Connection { shared: Arc::new(shared) })
@@ -100,9 +101,9 @@ impl Connection {
     /// # Errors
     /// As [`Connection::ask`], but for those of the answer.
     pub async fn begin<R: Spoken>(&self, request: &R) -> Result<Answer<R>, ClientError> {
-        self.shared.served.check::<R>(&self.shared.address)?;
-        let answer = self.shared.write(request, true).await?;
-        Ok(Answer::new(answer, &self.shared))
+        let version = self.shared.served.choose::<R>(&self.shared.address)?;
+        let answer = self.shared.write(request, version, true).await?;
+        Ok(Answer::new(answer, version, &self.shared))
     }
 
     /// Sends a request that the broker does not answer: a produce with acks=0.
@@ -110,8 +111,8 @@ impl Connection {
     /// # Errors
     /// As [`Connection::begin`].
     pub async fn tell<R: Spoken>(&self, request: &R) -> Result<(), ClientError> {
-        self.shared.served.check::<R>(&self.shared.address)?;
-        self.shared.write(request, false).await.map(|_| ())
+        let version = self.shared.served.choose::<R>(&self.shared.address)?;
+        self.shared.write(request, version, false).await.map(|_| ())
     }
 }
 
@@ -123,6 +124,7 @@ impl Shared {
     async fn write<R: Spoken>(
         &self,
         request: &R,
+        Version { number: version, .. }: Version,
         answered: bool,
     ) -> Result<oneshot::Receiver<Result<Bytes, String>>, ClientError> {
         let mut guard = self.writer.lock().await;
@@ -130,15 +132,15 @@ impl Shared {
         writer.correlation_id = writer.correlation_id.wrapping_add(1) & i32::MAX;
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
-            .with_request_api_version(R::VERSION)
+            .with_request_api_version(version)
             .with_correlation_id(writer.correlation_id)
             .with_client_id(Some(self.client_id.clone()));
         let buffer = &mut writer.buffer;
         buffer.clear();
         buffer.put_u32(0);
         header
-            .encode(buffer, R::header_version(R::VERSION))
-            .and_then(|()| request.encode(buffer, R::VERSION))
+            .encode(buffer, R::header_version(version))
+            .and_then(|()| request.encode(buffer, version))
             .map_err(|error| ClientError::Encode(error.to_string()))?;
         let length = i32::try_from(buffer.len() - 4)
             .map_err(|_| ClientError::Encode("it is longer than 2 GiB".to_owned()))?;
@@ -187,19 +189,24 @@ pub struct Answer<R: Spoken> {
     address: String,
     timeout: Duration,
     broken: Arc<AtomicBool>,
+    version: Version,
     request: PhantomData<fn() -> R>,
 }
 
 impl<R: Spoken> Answer<R> {
-    fn new(receiver: oneshot::Receiver<Result<Bytes, String>>, shared: &Shared) -> Answer<R> {
+    fn new(
+        receiver: oneshot::Receiver<Result<Bytes, String>>,
+        version: Version,
+        shared: &Shared,
+    ) -> Answer<R> {
         let (address, broken) = (shared.address.clone(), Arc::clone(&shared.broken));
-        Answer { receiver, address, timeout: shared.timeout, broken, request: PhantomData }
+        Answer { receiver, address, timeout: shared.timeout, broken, version, request: PhantomData }
     }
 
     /// # Errors
     /// `Lost`, `Timeout`, `Malformed`.
     pub async fn wait(self) -> Result<R::Response, ClientError> {
-        let Answer { receiver, address, timeout, broken, .. } = self;
+        let Answer { receiver, address, timeout, broken, version, .. } = self;
         let Ok(answered) = tokio::time::timeout(timeout, receiver).await else {
             // Whether the broker acted on it is unknown, and its answer would be the next one's.
             broken.store(true, Ordering::Release);
@@ -213,7 +220,7 @@ impl<R: Spoken> Answer<R> {
                 return Err(ClientError::Lost { address, reason });
             }
         };
-        decode::<R>(frame).map_err(|reason| ClientError::Malformed {
+        decode::<R>(frame, version).map_err(|reason| ClientError::Malformed {
             address,
             reason: format!("{} response: {reason}", R::NAME),
         })
@@ -221,14 +228,14 @@ impl<R: Spoken> Answer<R> {
 }
 
 /// Reads a frame behind its correlation id.
-fn decode<R: Spoken>(mut frame: Bytes) -> Result<R::Response, String> {
-    if R::Response::header_version(R::VERSION) >= 1 {
+fn decode<R: Spoken>(mut frame: Bytes, Version { number, schema }: Version) -> Result<R::Response, String> {
+    if R::Response::header_version(number) >= 1 {
         // A flexible header holds tagged fields, of which none is known.
         let body_at = header_tags_size(&frame).ok_or("its header is cut off")?;
         frame = frame.slice(body_at..);
     }
-    guard::check(R::SCHEMA, &frame)?;
-    R::Response::decode(&mut frame, R::VERSION).map_err(|error| error.to_string())
+    guard::check(schema, &frame)?;
+    R::Response::decode(&mut frame, number).map_err(|error| error.to_string())
 }
 
 /// No broker sends tags here; one that does is not understood, so only an empty list passes.

@@ -11,6 +11,8 @@ pub enum Field {
     Fixed(usize),
     /// A string or bytes behind a varint of length + 1, 0 for null.
     Compact,
+    /// A string behind an i16.
+    Text,
     /// Structures behind a varint of count + 1, 0 for null.
     Array(&'static [Field]),
     /// Structures behind an i32.
@@ -54,6 +56,11 @@ impl Walk<'_> {
                 0 => Ok(()),
                 length => self.skip(length as usize - 1),
             },
+            // Below 0 stands for null.
+            Field::Text => {
+                let length = i16::from_be_bytes(self.take()?);
+                self.skip(usize::try_from(length).unwrap_or(0))
+            }
             Field::Array(element) => match self.varint()? {
                 0 => Ok(()),
                 count => self.elements(element, count as usize - 1, depth),
@@ -133,6 +140,7 @@ mod tests {
         assert_eq!(check(PAIR, &[0, 0, 0, 1, 9, 2, 7, 7]), Ok(()));
         assert_eq!(check(&[Field::Array(PAIR)], &[3, 0, 0, 0, 0, 0, 0, 0, 0]), Ok(()));
         assert_eq!(check(&[Field::LongArray(&[Field::Fixed(1)])], &[0, 0, 0, 2, 1, 2]), Ok(()));
+        assert_eq!(check(&[Field::Text, Field::Text], &[0, 1, b'a', 0xff, 0xff]), Ok(()));
     }
 
     #[test]
@@ -152,6 +160,7 @@ mod tests {
         assert!(check(PAIR, &[0, 0, 0, 0, 0]).is_err());
         assert!(check(PAIR, &[0, 0, 0x80, 0x80, 0x80, 0x80, 0x10]).is_err());
         assert!(check(PAIR, &[0, 0, 0, 65]).is_err());
+        assert!(check(&[Field::Text], &[0x7f, 0xff, b'a']).is_err());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! what it holds: frames, requests on the way, buffered records.
 //!
 //! Map: a [`Cluster`] knows the brokers and hands out [`Connection`]s; [`Admin`] asks for topics and configs,
-//! [`Producer`] writes, [`Consumer`] reads; [`offsets`] finds where to read.
+//! [`Producer`] writes, [`Consumer`] reads; [`offsets`] finds where to read. [`Groups`] shows and changes groups of
+//! consumers from outside, a [`Membership`] is in one.
 
 mod admin;
 mod bounds;
@@ -11,7 +12,9 @@ mod cluster;
 mod connection;
 mod consumer;
 mod fault;
+pub mod groups;
 mod guard;
+mod membership;
 pub mod offsets;
 mod partitioning;
 mod producer;
@@ -23,5 +26,7 @@ pub use cluster::{Broker, Cluster, Options, Partition, Topic};
 pub use connection::{Answer, Connection};
 pub use consumer::{Chunk, Consumer, ConsumerOptions};
 pub use fault::ClientError;
+pub use groups::Groups;
+pub use membership::{CommitAnswer, Generation, MemberOptions, Membership, begin_commit};
 pub use partitioning::Partitioning;
 pub use producer::{Acks, Delivered, Producer, ProducerOptions, Record};

@@ -5,6 +5,8 @@ use crate::fault::{ClientError, check};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{BrokerId, ListOffsetsRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use ottla_model::ids::BrokerId as Leader;
+use std::collections::BTreeMap;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,4 +58,60 @@ pub async fn find(
     };
     check(found.error_code, &what, None)?;
     Ok((found.offset >= 0).then_some(found.offset))
+}
+
+/// By topic and partition.
+pub type Found = BTreeMap<(String, i32), Option<i64>>;
+
+/// The same for many partitions, with one request to each leader. Topics that are not there are left out, as are
+/// partitions of which their leader does not tell; who needs one of those asks for it alone and hears why.
+///
+/// # Errors
+/// As [`Cluster::leader`] where a leader cannot be reached.
+pub async fn find_all(
+    cluster: &Cluster,
+    partitions: impl IntoIterator<Item = (String, i32)>,
+    at: At,
+) -> Result<Found, ClientError> {
+    let mut wanted: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    for (topic, partition) in partitions {
+        wanted.entry(topic).or_default().push(partition);
+    }
+    let mut by_leader: BTreeMap<Leader, Vec<ListOffsetsTopic>> = BTreeMap::new();
+    for (name, wanted) in wanted {
+        let topic = match cluster.refresh(&name).await {
+            Ok(topic) => topic,
+            Err(ClientError::Refused(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        let mut of_topic: BTreeMap<Leader, Vec<ListOffsetsPartition>> = BTreeMap::new();
+        for partition in topic.partitions.iter().filter(|partition| wanted.contains(&partition.index)) {
+            let asked = ListOffsetsPartition::default()
+                .with_partition_index(partition.index)
+                .with_timestamp(at.on_the_wire());
+            of_topic.entry(partition.leader).or_default().push(asked);
+        }
+        for (leader, partitions) in of_topic {
+            let name = TopicName(StrBytes::from_string(name.clone()));
+            let asked = ListOffsetsTopic::default().with_name(name).with_partitions(partitions);
+            by_leader.entry(leader).or_default().push(asked);
+        }
+    }
+    let mut found = Found::new();
+    for (leader, topics) in by_leader {
+        let connection = match cluster.broker(leader).await {
+            Ok(connection) => connection,
+            // No leader at the moment.
+            Err(ClientError::Refused(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(topics);
+        for topic in connection.ask(&request).await?.topics {
+            for partition in topic.partitions.iter().filter(|partition| partition.error_code == 0) {
+                let offset = (partition.offset >= 0).then_some(partition.offset);
+                found.insert((topic.name.0.to_string(), partition.partition_index), offset);
+            }
+        }
+    }
+    Ok(found)
 }
