@@ -10,6 +10,16 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// The longest answer that is read, in bytes: a page of log lines.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
+/// Nobody answered at the address that the broker gives.
+#[derive(Debug)]
+pub struct Unreachable(String);
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the HTTP admin at {} cannot be reached; is the broker running?", self.0)
+    }
+}
+
 pub struct AdminHttp {
     agent: ureq::Agent,
     base: String,
@@ -74,9 +84,7 @@ impl AdminHttp {
         path: &str,
         response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> anyhow::Result<Value> {
-        let mut response = response.with_context(|| {
-            format!("the HTTP admin at {} cannot be reached; is the broker running?", self.base)
-        })?;
+        let mut response = response.context(Unreachable(self.base.clone()))?;
         let status = response.status();
         let text = response
             .body_mut()

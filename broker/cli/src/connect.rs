@@ -31,21 +31,29 @@ impl Connect {
 
     /// Finds the HTTP admin by the broker's configs.
     pub async fn admin_http(&self, cluster: &Cluster) -> anyhow::Result<AdminHttp> {
+        let address = self.admin_listener(cluster).await?.with_context(|| {
+            format!(
+                "the broker at {} has no {ADMIN_LISTENER}: it is no Ottla broker, and has no plugins",
+                self.bootstrap_server
+            )
+        })?;
+        Ok(AdminHttp::new(&address))
+    }
+
+    /// HOST:PORT of the HTTP admin; none for a broker that is not Ottla's.
+    pub async fn admin_listener(&self, cluster: &Cluster) -> anyhow::Result<Option<String>> {
         let brokers = cluster.brokers().await?;
         let id = brokers.first().context("the cluster has no broker at the moment; try again")?.id;
         let described = Admin::new(cluster)
             .describe_configs(&Resource::Broker(Some(id)), Some(&[ADMIN_LISTENER]))
             .await?;
         let listener = described.into_iter().find(|entry| entry.name == ADMIN_LISTENER);
-        let listener = listener.and_then(|entry| entry.value).with_context(|| {
-            format!(
-                "the broker at {} has no {ADMIN_LISTENER}: it is no Ottla broker, and has no plugins",
-                self.bootstrap_server
-            )
-        })?;
+        let Some(listener) = listener.and_then(|entry| entry.value) else {
+            return Ok(None);
+        };
         let address = reachable(&listener, &self.bootstrap_server)
             .with_context(|| format!("{ADMIN_LISTENER}={listener} is not HOST:PORT"))?;
-        Ok(AdminHttp::new(&address))
+        Ok(Some(address))
     }
 }
 

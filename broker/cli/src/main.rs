@@ -1,14 +1,15 @@
 //! `ottla`: the broker, and everything that a person does with one.
 //! Reads the command line and hands over; a failed command prints one sentence that says what to do, and exits 1.
 //!
-//! Map: [`server`] runs a broker, [`demo`] shows one; [`topic`], [`produce`], [`consume`] and [`plugin`] talk to a
-//! running one by the Kafka protocol and by its HTTP admin; [`bench`] measures.
+//! Map: [`server`] runs a broker, [`demo`] shows one; [`topic`], [`produce`], [`consume`], [`group`] and [`plugin`] talk
+//! to a running one by the Kafka protocol and by its HTTP admin; [`bench`] measures.
 
 mod admin_http;
 mod bench;
 mod connect;
 mod consume;
 mod demo;
+mod group;
 mod output;
 mod plugin;
 mod produce;
@@ -47,6 +48,8 @@ enum Command {
     Produce(produce::Produce),
     /// Read records
     Consume(consume::Consume),
+    /// List, describe, reset and delete groups of consumers; see how far they are behind
+    Group(group::Group),
     /// Build, upload and attach plugins, and ask them
     Plugin(plugin::Plugin),
     /// Measure a broker, and what the machine can do at most
@@ -79,6 +82,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Topic(command) => connect::block_on(command.run()),
         Command::Produce(command) => connect::block_on(command.run()),
         Command::Consume(command) => connect::block_on(command.run()),
+        Command::Group(command) => connect::block_on(command.run()),
         Command::Plugin(command) => connect::block_on(command.run()),
         Command::Bench(command) => command.run(),
     }
