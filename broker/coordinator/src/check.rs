@@ -13,12 +13,11 @@ pub(crate) fn check(request: &Request, settings: &Settings) -> Result<(), ErrorC
     if group.len() > TEXT_BYTES_MAX {
         return Err(ErrorCode::InvalidGroupId);
     }
-    // Offsets of the empty group are an old client's; they may be committed, fetched and removed.
+    // Offsets of the empty group are an old client's; they may be committed and fetched.
     let may_be_empty = matches!(
         request,
         Request::OffsetCommit(_)
             | Request::OffsetFetch(_)
-            | Request::OffsetDelete(_)
             | Request::DescribeGroup(_)
             | Request::DeleteGroup(_)
             | Request::ListGroups(_)

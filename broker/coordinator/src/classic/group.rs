@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ottla_model::error::ErrorCode;
 use ottla_model::ids::NO_TIMESTAMP;
 
@@ -62,7 +63,7 @@ pub(crate) struct ClassicGroup {
     pub(crate) member_added: bool,
     pub(crate) join_timer: Option<JoinTimer>,
     pub(crate) sync_timer: Option<Armed>,
-    /// The log holds a record of this group.
+    /// The log holds a record of this group, as far as is known.
     pub(crate) is_recorded: bool,
     /// The log holds an older state than this.
     pub(crate) unsaved: Option<Armed>,
@@ -110,14 +111,13 @@ impl ClassicGroup {
         group
     }
 
-    /// The record of the group, with the assignments that its members have or `assigned` gives them.
-    pub(crate) fn record(&self, assigned: &dyn Fn(&str) -> Option<bytes::Bytes>) -> Record {
+    /// Asks for the record of the group, with the assignments that its members have or `assigned` gives them.
+    pub(super) fn push_record(&mut self, assigned: &dyn Fn(&str) -> Option<Bytes>, turn: &mut Turn<'_>) {
         let protocol = self.protocol.as_deref();
-        let assignments: Vec<bytes::Bytes> = self
-            .members
-            .iter()
-            .map(|(id, member)| assigned(id).unwrap_or_else(|| member.assignment.clone()))
-            .collect();
+        let assignment =
+            |id: &str, member: &Member| assigned(id).unwrap_or_else(|| member.assignment.clone());
+        let assignments: Vec<Bytes> =
+            self.members.iter().map(|(id, member)| assignment(id, member)).collect();
         let members =
             self.members.iter().zip(&assignments).map(|((id, member), assignment)| MemberMetadata {
                 member: id,
@@ -139,7 +139,8 @@ impl ClassicGroup {
             state_since_ms: self.state_since_ms.unwrap_or(NO_TIMESTAMP),
             members: members.collect(),
         };
-        Record::new(&Key::GroupMetadata { group: &self.name }, value.write())
+        turn.records.push(Record::new(&Key::GroupMetadata { group: &self.name }, value.write()));
+        self.is_recorded = true;
     }
 
     pub(crate) fn enter(&mut self, state: State, turn: &Turn<'_>) {
@@ -348,6 +349,11 @@ impl ClassicGroup {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.state == State::Empty
+    }
+
+    /// Adds what removes the group from the log.
+    pub(crate) fn add_tombstones(&self, records: &mut Vec<Record>) {
+        records.push(Record::tombstone(&Key::GroupMetadata { group: &self.name }));
     }
 
     /// Whether neither the log nor a client knows of it.

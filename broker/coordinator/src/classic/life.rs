@@ -37,6 +37,15 @@ impl ClassicGroup {
         }
     }
 
+    /// After the replay: the members' sessions start anew, and a group that has grown too large sheds some.
+    pub(crate) fn begin(&mut self, turn: &mut Turn<'_>) {
+        let ids: Vec<Arc<str>> = self.members.keys().cloned().collect();
+        ids.iter().for_each(|id| self.heard_of(id, turn));
+        if self.members.len() > turn.cluster.settings().classic_max_size {
+            self.begin_joining(turn);
+        }
+    }
+
     /// Nothing is to be due for the group any more.
     pub(crate) fn cancel(&mut self, timers: &mut Timers) {
         for member in self.members.values_mut() {

@@ -34,14 +34,15 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(join: &JoinGroup) -> Member {
+    /// `protocols` is what the request says of them, to keep.
+    pub(crate) fn new(join: &JoinGroup, protocols: Vec<(Arc<str>, Bytes)>) -> Member {
         Member {
             instance: join.instance.as_deref().map(Arc::from),
             client_id: Arc::clone(&join.caller.client_id),
             client_host: Arc::clone(&join.caller.client_host),
             session_timeout_ms: join.session_timeout_ms,
             rebalance_timeout_ms: join.rebalance_timeout_ms,
-            protocols: protocols(join),
+            protocols,
             assignment: Bytes::new(),
             joining: None,
             syncing: None,
@@ -97,9 +98,4 @@ impl Member {
             assignment: self.assignment.clone(),
         }
     }
-}
-
-/// Copies what the member says, so that it does not keep the whole request in memory.
-pub(crate) fn protocols(join: &JoinGroup) -> Vec<(Arc<str>, Bytes)> {
-    join.protocols.iter().map(|(name, said)| (name.as_str().into(), Bytes::copy_from_slice(said))).collect()
 }

@@ -1,13 +1,15 @@
 //! Where a shard calls into classic groups: the requests of members, and their timers.
 
+use std::sync::Arc;
+
 use ottla_model::error::ErrorCode;
 
-use super::Shard;
+use super::{Shard, turn};
 use crate::api::Request;
 use crate::cluster::Cluster;
 use crate::group::{Entry, Group};
 use crate::refusal::refusal;
-use crate::step::Step;
+use crate::step::{Effect, Step};
 use crate::timers::{Armed, Timer};
 use crate::turn::{Now, Token};
 
@@ -21,20 +23,70 @@ impl Shard {
         now: Now,
         step: &mut Step,
     ) {
-        let name = request.group().unwrap_or_default();
-        if let Some(Entry { group: Group::Consumer(_), .. }) = self.groups.get(name) {
-            return self.classic_in_consumer(token, request, cluster, now, step);
+        let asked = request.group().unwrap_or_default();
+        if !self.groups.contains_key(asked) {
+            // Only a member that has no id yet makes a group.
+            match &request {
+                Request::JoinGroup(join) if join.member.is_empty() && cluster.settings().classic_protocol => {
+                    self.groups.insert(Arc::clone(&join.group), Entry::simple(&join.group));
+                }
+                _ => return step.answers.give(token, refusal(&request, ErrorCode::UnknownMemberId)),
+            }
         }
-        step.answers.give(token, refusal(&request, ErrorCode::UnsupportedVersion));
+        let name = self.name_of(asked);
+        match self.groups.get_mut(&*name).map(|entry| &mut entry.group) {
+            Some(Group::Classic(group)) => {
+                let mut turn = turn(&mut self.timers, step, cluster, now);
+                let effect = match request {
+                    Request::JoinGroup(join) => group.join(token, &join, &mut turn),
+                    Request::SyncGroup(sync) => group.sync(token, sync, &mut turn),
+                    Request::LeaveGroup(leave) => group.leave(token, leave, &mut turn),
+                    Request::Heartbeat(beat) => {
+                        group.beat(token, &beat, &mut turn);
+                        None
+                    }
+                    other => {
+                        turn.answers.give(token, refusal(&other, ErrorCode::UnknownServerError));
+                        None
+                    }
+                };
+                let effect = effect.map(|effect| Effect::Classic { group: Arc::clone(&name), effect });
+                step.effects.extend(effect);
+                self.drop_if_nothing(&name);
+            }
+            Some(Group::Consumer(_)) => self.classic_in_consumer(token, request, cluster, now, step),
+            None => step.answers.give(token, refusal(&request, ErrorCode::UnknownMemberId)),
+        }
     }
 
+    /// One of the timers that are named `Classic…`.
     pub(super) fn classic_due(
         &mut self,
-        _armed: Armed,
-        _timer: Timer,
-        _cluster: &dyn Cluster,
-        _now: Now,
-        _step: &mut Step,
+        armed: Armed,
+        timer: Timer,
+        cluster: &dyn Cluster,
+        now: Now,
+        step: &mut Step,
     ) {
+        let (Timer::ClassicSession { group, .. }
+        | Timer::ClassicJoin { group }
+        | Timer::ClassicSync { group }
+        | Timer::ClassicUnsaved { group }) = &timer
+        else {
+            return;
+        };
+        let Some(Entry { group: Group::Classic(classic), .. }) = self.groups.get_mut(&**group) else {
+            return;
+        };
+        let mut turn = turn(&mut self.timers, step, cluster, now);
+        let effect = match &timer {
+            Timer::ClassicSession { member, .. } => classic.session_due(armed, member, &mut turn),
+            Timer::ClassicJoin { .. } => classic.join_due(armed, &mut turn),
+            Timer::ClassicSync { .. } => classic.sync_due(armed, &mut turn),
+            _ if classic.unsaved == Some(armed) => classic.save_again(&mut turn),
+            _ => None,
+        };
+        step.effects.extend(effect.map(|effect| Effect::Classic { group: Arc::clone(group), effect }));
+        self.drop_if_nothing(group);
     }
 }

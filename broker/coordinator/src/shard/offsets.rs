@@ -118,6 +118,10 @@ pub(super) fn remove_group(group: &Arc<str>, entry: &Entry, step: &mut Step) {
             .iter()
             .map(|(topic, partition, _)| Record::tombstone(&Key::OffsetCommit { group, topic, partition })),
     );
-    entry.group.add_tombstones(&mut step.records);
+    // A group that no record was ever made of leaves none behind.
+    let is_nothing = matches!(&entry.group, Group::Classic(classic) if classic.is_nothing());
+    if !is_nothing || !entry.offsets.is_empty() {
+        entry.group.add_tombstones(&mut step.records);
+    }
     step.effects.push(Effect::GroupRemoved { group: Arc::clone(group) });
 }
