@@ -18,12 +18,16 @@ pub const CLUSTER_PARTITIONS_MAX: usize = 200_000;
 pub const REPLICAS_MAX: usize = 64;
 /// Brokers that can be registered.
 pub const BROKERS_MAX: usize = 1_000;
-/// Configs that one topic or broker can carry.
+/// Configs that one topic, broker or group can carry.
 pub const CONFIGS_MAX: usize = 512;
 /// Bytes of a config's name.
 pub const CONFIG_NAME_BYTES_MAX: usize = 256;
 /// Bytes of a config's value; a plugin's config is one value.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 256 << 10;
+/// Groups that have configs of their own.
+pub const CONFIGURED_GROUPS_MAX: usize = 100_000;
+/// Bytes of the name of a group that has configs of its own.
+pub const GROUP_NAME_BYTES_MAX: usize = 32 << 10;
 
 /// Plugin names in the registry.
 pub const PLUGINS_MAX: usize = 1_000;

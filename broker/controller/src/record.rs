@@ -27,6 +27,8 @@ pub enum Record {
     Partitions(PartitionsRecord),
     /// Configs set or removed.
     Config(ConfigRecord),
+    /// Configs of a group of consumers set or removed.
+    GroupConfig(GroupConfigRecord),
     /// A version of a plugin.
     Plugin(PluginRecord),
     /// A version of a plugin is gone.
@@ -115,6 +117,15 @@ pub enum ConfigOwner {
 #[serde(deny_unknown_fields)]
 pub struct ConfigRecord {
     pub owner: ConfigOwner,
+    /// `None` removes the config.
+    pub changes: BTreeMap<String, Option<String>>,
+}
+
+/// Configs of one group, which need not exist: its members are no metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupConfigRecord {
+    pub group: String,
     /// `None` removes the config.
     pub changes: BTreeMap<String, Option<String>>,
 }
@@ -250,7 +261,10 @@ impl Record {
                 ConfigOwner::Broker(_) | ConfigOwner::AllBrokers => Touched::All,
             },
             Record::Broker(_) => Touched::All,
-            Record::Plugin(_) | Record::PluginRemoved(_) | Record::ProducerIds(_) => Touched::None,
+            Record::GroupConfig(_)
+            | Record::Plugin(_)
+            | Record::PluginRemoved(_)
+            | Record::ProducerIds(_) => Touched::None,
         }
     }
 
@@ -284,6 +298,7 @@ impl Record {
             Record::TopicRemoved(_) => "topic-removed",
             Record::Partitions(_) => "partitions",
             Record::Config(_) => "config",
+            Record::GroupConfig(_) => "group-config",
             Record::Plugin(_) => "plugin",
             Record::PluginRemoved(_) => "plugin-removed",
             Record::ProducerIds(_) => "producer-ids",
@@ -325,6 +340,7 @@ impl From<Record> for Envelope {
             Record::TopicRemoved(body) => serde_json::to_value(body),
             Record::Partitions(body) => serde_json::to_value(body),
             Record::Config(body) => serde_json::to_value(body),
+            Record::GroupConfig(body) => serde_json::to_value(body),
             Record::Plugin(body) => serde_json::to_value(body),
             Record::PluginRemoved(body) => serde_json::to_value(body),
             Record::ProducerIds(body) => serde_json::to_value(body),
@@ -353,6 +369,7 @@ impl TryFrom<Envelope> for Record {
             "topic-removed" => read(&kind, version, body).map(Record::TopicRemoved),
             "partitions" => read(&kind, version, body).map(Record::Partitions),
             "config" => read(&kind, version, body).map(Record::Config),
+            "group-config" => read(&kind, version, body).map(Record::GroupConfig),
             "plugin" => read(&kind, version, body).map(Record::Plugin),
             "plugin-removed" => read(&kind, version, body).map(Record::PluginRemoved),
             "producer-ids" => read(&kind, version, body).map(Record::ProducerIds),
@@ -375,6 +392,16 @@ mod tests {
             r#"{"kind":"producer-ids","version":0,"body":{"broker":1,"next":2000}}"#
         );
         assert_eq!(Record::decode(&bytes).unwrap(), record);
+    }
+
+    #[test]
+    fn a_groups_configs_have_a_record_of_their_own() {
+        let text = r#"{"kind":"group-config","version":0,"body":{"changes":{"a":"1","b":null},"group":"g"}}"#;
+        let record = Record::decode(text.as_bytes()).unwrap();
+        let Record::GroupConfig(read) = &record else { panic!("{record:?}") };
+        assert_eq!((read.group.as_str(), read.changes.len(), read.changes["b"].as_ref()), ("g", 2, None));
+        assert_eq!(std::str::from_utf8(&record.encode().unwrap()).unwrap(), text);
+        assert_eq!(record.touches(), Touched::None);
     }
 
     #[test]

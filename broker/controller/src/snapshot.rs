@@ -2,12 +2,16 @@
 //! line, then a record a line, in an order in which each fits the one before. The metadata log is cut up to a
 //! snapshot, and a new voter starts from one.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::bounds::SNAPSHOT_BYTES_MAX;
 use crate::image::{ApplyError, Configs, Image};
-use crate::record::{ConfigOwner, ConfigRecord, ProducerIdsRecord, Record, RecordError, TopicRecord};
+use crate::record::{
+    ConfigOwner, ConfigRecord, GroupConfigRecord, ProducerIdsRecord, Record, RecordError, TopicRecord,
+};
 
 /// Why bytes are no snapshot that this broker can take in.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -88,6 +92,9 @@ fn records(image: &Image) -> Vec<Record> {
     let mut records = Vec::with_capacity(image.topic_count() * 2 + image.broker_count() + 16);
     records.extend(image.brokers().map(|broker| Record::Broker((**broker).clone())));
     records.extend(image.broker_configs().map(|(owner, values)| configs(owner, values)));
+    records.extend(image.configured_groups().map(|(group, values)| {
+        Record::GroupConfig(GroupConfigRecord { group: group.to_string(), changes: all_set(values) })
+    }));
     for plugin in image.plugins() {
         records.extend(plugin.versions.iter().map(|version| Record::Plugin((**version).clone())));
     }
@@ -111,6 +118,9 @@ fn records(image: &Image) -> Vec<Record> {
 }
 
 fn configs(owner: ConfigOwner, values: &Configs) -> Record {
-    let changes = values.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
-    Record::Config(ConfigRecord { owner, changes })
+    Record::Config(ConfigRecord { owner, changes: all_set(values) })
+}
+
+fn all_set(values: &Configs) -> BTreeMap<String, Option<String>> {
+    values.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect()
 }

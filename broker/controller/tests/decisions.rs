@@ -8,7 +8,7 @@ use ottla_controller::image::Configs;
 use ottla_controller::record::{
     ConfigOwner, ConfigRecord, PluginIdentity, PluginRecord, Record, SwitchKind, SwitchRecord,
 };
-use ottla_controller::{Image, bounds};
+use ottla_controller::{Image, bounds, snapshot};
 use ottla_model::error::ErrorCode::{
     DuplicateResource, InvalidConfig, InvalidPartitions, InvalidReplicaAssignment, InvalidReplicationFactor,
     InvalidRequest, InvalidTopicException, PolicyViolation, TopicAlreadyExists, UnknownTopicOrPartition,
@@ -232,6 +232,8 @@ fn configs_are_refused_as_a_whole() {
     let cases: Vec<(&str, ConfigTarget<'_>, Vec<ConfigChange<'_>>, ErrorCode)> = vec![
         ("unknown topic", ConfigTarget::Topic("nope"), vec![good], UnknownTopicOrPartition),
         ("unknown broker", ConfigTarget::Broker(9), vec![], InvalidRequest),
+        ("nameless group", ConfigTarget::Group(""), vec![good], InvalidRequest),
+        ("endless group", ConfigTarget::Group(&huge), vec![good], InvalidRequest),
         ("twice", orders, vec![good, good], InvalidRequest),
         ("no value", orders, vec![change("retention.ms", Set, None)], InvalidRequest),
         ("unknown key", orders, vec![good, change("no.such.key", Set, Some("1"))], InvalidConfig),
@@ -242,6 +244,26 @@ fn configs_are_refused_as_a_whole() {
     for (name, target, changes, expected) in cases {
         assert_eq!(code(decide::alter_configs(&image, &Rules, target, &changes)), expected, "{name}");
     }
+}
+
+#[test]
+fn a_group_has_configs_before_it_exists_and_none_once_the_last_is_deleted() {
+    use Operation::*;
+    let image = cluster(1);
+    let group = ConfigTarget::Group("g");
+    let set = [change("retention.ms", Set, Some("5")), change("segment.bytes", Set, Some("1048576"))];
+    let (records, after) = decide::alter_configs(&image, &Rules, group, &set).unwrap();
+    let image = apply(&image, &records);
+    assert_eq!(image.group_configs("g").map(|configs| (**configs).clone()), Some(after));
+    assert_eq!(snapshot::decode(&snapshot::encode(&image).unwrap()).unwrap(), image);
+    let (records, after) =
+        decide::replace_configs(&image, &Rules, group, &[("retention.ms", Some("5"))]).unwrap();
+    let image = apply(&image, &records);
+    assert_eq!((after.len(), image.configured_groups().count()), (1, 1));
+    let (records, _) =
+        decide::alter_configs(&image, &Rules, group, &[change("retention.ms", Delete, None)]).unwrap();
+    let image = apply(&image, &records);
+    assert_eq!((image.group_configs("g"), image.configured_group_count()), (None, 0));
 }
 
 #[test]

@@ -37,6 +37,7 @@ enum Ask {
     Grow { name: usize, count: i32 },
     Config { name: usize, value: Option<u32> },
     BrokerConfig { id: i32 },
+    GroupConfig { name: usize, value: Option<u32> },
     ProducerIds,
     Plugin { name: usize, version: u8 },
     DeletePlugin { name: usize, version: u8 },
@@ -58,6 +59,7 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
         (name.clone(), 0..6i32).prop_map(|(name, count)| Ask::Grow { name, count }),
         (name.clone(), any::<Option<u32>>()).prop_map(|(name, value)| Ask::Config { name, value }),
         (0..3i32).prop_map(|id| Ask::BrokerConfig { id }),
+        (name.clone(), any::<Option<u32>>()).prop_map(|(name, value)| Ask::GroupConfig { name, value }),
         Just(Ask::ProducerIds),
         (0..2usize, 0..3u8).prop_map(|(name, version)| Ask::Plugin { name, version }),
         (0..2usize, 0..3u8).prop_map(|(name, version)| Ask::DeletePlugin { name, version }),
@@ -108,6 +110,13 @@ fn decide(image: &Image, ask: &Ask, fresh: u128) -> Vec<Record> {
                 operation: Operation::Set,
             };
             decide::alter_configs(image, &Rules, target, &[change]).map(|d| d.0)
+        }
+        Ask::GroupConfig { name, value } => {
+            let value = value.map(|value| value.to_string());
+            let operation = if value.is_some() { Operation::Set } else { Operation::Delete };
+            let name_of_config = "consumer.session.timeout.ms";
+            let change = ConfigChange { name: name_of_config, value: value.as_deref(), operation };
+            decide::alter_configs(image, &Rules, ConfigTarget::Group(NAMES[*name]), &[change]).map(|d| d.0)
         }
         Ask::ProducerIds => decide::allocate_producer_ids(image, 1).map(|d| d.0),
         Ask::Plugin { name, version } => {

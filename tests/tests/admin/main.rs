@@ -4,6 +4,7 @@
 mod cluster;
 mod configs;
 mod faults;
+mod group_configs;
 mod topics;
 
 use anyhow::{Context, Result};

@@ -1,4 +1,4 @@
-//! Configs of topics and brokers, changed one by one (IncrementalAlterConfigs) or all at once (AlterConfigs). A
+//! Configs of topics, brokers and groups, changed one by one (IncrementalAlterConfigs) or all at once (AlterConfigs). A
 //! resource's configs change together or not at all, and what results is validated as a whole. The order of the
 //! checks is that of Kafka's ConfigurationControlManager; which keys and values there are is the broker's to say.
 
@@ -8,9 +8,11 @@ use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_model::ids::BrokerId;
 
 use super::{Decision, refuse};
-use crate::bounds::{CONFIG_NAME_BYTES_MAX, CONFIG_VALUE_BYTES_MAX, CONFIGS_MAX};
+use crate::bounds::{
+    CONFIG_NAME_BYTES_MAX, CONFIG_VALUE_BYTES_MAX, CONFIGS_MAX, CONFIGURED_GROUPS_MAX, GROUP_NAME_BYTES_MAX,
+};
 use crate::image::{Configs, Image};
-use crate::record::{ConfigOwner, ConfigRecord, Record};
+use crate::record::{ConfigOwner, ConfigRecord, GroupConfigRecord, Record};
 
 /// Whose configs a request changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum ConfigTarget<'a> {
     Topic(&'a str),
     Broker(BrokerId),
     AllBrokers,
+    /// A group of consumers, whether it exists or not.
+    Group(&'a str),
 }
 
 /// Which configs there are and what they may be: the list of keys, with this broker's own defaults.
@@ -72,10 +76,9 @@ pub fn alter_configs(
     target: ConfigTarget<'_>,
     changes: &[ConfigChange<'_>],
 ) -> Decision<Configs> {
-    let (owner, before) = current(image, target);
+    let (found, before) = current(image, target);
     let after = changed(rules, target, &before, changes)?;
-    let owner = owner?;
-    Ok((change_records(owner, &before, after.clone()), after))
+    Ok((found?.records(&before, after.clone()), after))
 }
 
 /// Sets the named configs of a resource and removes all others. Answers what the resource has afterwards.
@@ -86,14 +89,13 @@ pub fn replace_configs(
     target: ConfigTarget<'_>,
     configs: &[(&str, Option<&str>)],
 ) -> Decision<Configs> {
-    let (owner, before) = current(image, target);
+    let (found, before) = current(image, target);
     let changes: Vec<_> = configs
         .iter()
         .map(|(name, value)| ConfigChange { name, value: *value, operation: Operation::Set })
         .collect();
     let after = changed(rules, target, &before, &replaced(&before, &changes))?;
-    let owner = owner?;
-    Ok((change_records(owner, &before, after.clone()), after))
+    Ok((found?.records(&before, after.clone()), after))
 }
 
 /// The changes that also delete what they do not name.
@@ -103,22 +105,70 @@ fn replaced<'a>(before: &'a Configs, changes: &[ConfigChange<'a>]) -> Vec<Config
     changes.iter().copied().chain(deleted).collect()
 }
 
+/// A target that is there, and whose configs can be recorded.
+enum Found<'a> {
+    Owner(ConfigOwner),
+    Group(&'a str),
+}
+
+impl Found<'_> {
+    /// The record that leads from one set of configs to another; none where they are equal.
+    fn records(&self, before: &Configs, after: Configs) -> Vec<Record> {
+        match self {
+            Found::Owner(owner) => change_records(*owner, before, after),
+            Found::Group(group) => {
+                let changes = differences(before, after);
+                let record = GroupConfigRecord { group: (*group).to_owned(), changes };
+                if record.changes.is_empty() { Vec::new() } else { vec![Record::GroupConfig(record)] }
+            }
+        }
+    }
+}
+
 /// Whose configs a change is of, and what they are. As in Kafka, what is wrong with the change itself is told before
 /// that there is nobody to change.
-fn current(image: &Image, target: ConfigTarget<'_>) -> (Result<ConfigOwner, KafkaError>, Configs) {
-    let owner = match target {
+fn current<'a>(image: &Image, target: ConfigTarget<'a>) -> (Result<Found<'a>, KafkaError>, Configs) {
+    let found = match target {
         ConfigTarget::Topic(name) => match image.topic(name) {
-            Some(topic) => Ok(ConfigOwner::Topic(topic.id)),
+            Some(topic) => Ok(Found::Owner(ConfigOwner::Topic(topic.id))),
             None => refuse(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")),
         },
         ConfigTarget::Broker(id) if image.broker(id).is_none() => {
             refuse(ErrorCode::InvalidRequest, format!("broker {id} is not registered"))
         }
-        ConfigTarget::Broker(id) => Ok(ConfigOwner::Broker(id)),
-        ConfigTarget::AllBrokers => Ok(ConfigOwner::AllBrokers),
+        ConfigTarget::Broker(id) => Ok(Found::Owner(ConfigOwner::Broker(id))),
+        ConfigTarget::AllBrokers => Ok(Found::Owner(ConfigOwner::AllBrokers)),
+        ConfigTarget::Group(name) => check_group(image, name).map(|()| Found::Group(name)),
     };
-    let configs = owner.as_ref().ok().and_then(|owner| image.configs(*owner));
-    (owner.clone(), configs.map(|configs| (**configs).clone()).unwrap_or_default())
+    let configs = match &found {
+        Ok(Found::Owner(owner)) => image.configs(*owner),
+        Ok(Found::Group(name)) => image.group_configs(name),
+        Err(_) => None,
+    };
+    let configs = configs.map(|configs| (**configs).clone()).unwrap_or_default();
+    (found, configs)
+}
+
+/// Refuses a group without a name, and one too many.
+fn check_group(image: &Image, name: &str) -> Result<(), KafkaError> {
+    if name.is_empty() {
+        return refuse(
+            ErrorCode::InvalidRequest,
+            "configs for all groups at once do not exist: name one".to_owned(),
+        );
+    }
+    if name.len() > GROUP_NAME_BYTES_MAX {
+        return refuse(
+            ErrorCode::InvalidRequest,
+            format!("a group's name of {} bytes is above {GROUP_NAME_BYTES_MAX}", name.len()),
+        );
+    }
+    if image.group_configs(name).is_none() && image.configured_group_count() >= CONFIGURED_GROUPS_MAX {
+        let message =
+            format!("{CONFIGURED_GROUPS_MAX} groups have configs, which is the most: delete those of some");
+        return refuse(ErrorCode::PolicyViolation, message);
+    }
+    Ok(())
 }
 
 /// `before` with the changes made, validated as a whole.
@@ -210,6 +260,14 @@ fn changed_list(
 
 /// The record that leads from one set of configs to another; none where they are equal.
 pub(super) fn change_records(owner: ConfigOwner, before: &Configs, after: Configs) -> Vec<Record> {
+    let changes = differences(before, after);
+    if changes.is_empty() {
+        return Vec::new();
+    }
+    vec![Record::Config(ConfigRecord { owner, changes })]
+}
+
+fn differences(before: &Configs, after: Configs) -> BTreeMap<String, Option<String>> {
     let mut changes: BTreeMap<String, Option<String>> =
         before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name.clone(), None)).collect();
     for (name, value) in after {
@@ -217,8 +275,5 @@ pub(super) fn change_records(owner: ConfigOwner, before: &Configs, after: Config
             changes.insert(name, Some(value));
         }
     }
-    if changes.is_empty() {
-        return Vec::new();
-    }
-    vec![Record::Config(ConfigRecord { owner, changes })]
+    changes
 }

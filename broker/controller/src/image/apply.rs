@@ -2,17 +2,18 @@
 //! it, and the image stays as it was: that happens only to a log that was damaged or written by a faulty broker,
 //! and every broker refuses it alike.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_model::ids::TopicId;
 use ottla_model::topic_name::may_collide;
 use thiserror::Error;
 
-use super::{Image, Plugin, Topic, without_dots};
+use super::{Configs, Image, Plugin, Topic, without_dots};
 use crate::bounds::{PRODUCER_ID_END, REPLICAS_MAX, SWITCHES_MAX, TOPIC_PARTITIONS_MAX};
 use crate::record::{
-    BrokerRecord, ConfigOwner, ConfigRecord, NO_LEADER, PartitionState, PartitionsRecord, PluginRecord,
-    PluginRemovedRecord, ProducerIdsRecord, Record, SwitchRecord, TopicRecord,
+    BrokerRecord, ConfigOwner, ConfigRecord, GroupConfigRecord, NO_LEADER, PartitionState, PartitionsRecord,
+    PluginRecord, PluginRemovedRecord, ProducerIdsRecord, Record, SwitchRecord, TopicRecord,
 };
 
 /// Why records do not fit an image.
@@ -57,6 +58,7 @@ impl Image {
             Record::TopicRemoved(record) => return self.remove_topic(record.id),
             Record::Partitions(record) => return self.apply_partitions(record),
             Record::Config(record) => return self.apply_config(record),
+            Record::GroupConfig(record) => self.apply_group_config(record),
             Record::Plugin(record) => self.apply_plugin(record),
             Record::PluginRemoved(record) => return self.remove_plugin(record),
             Record::ProducerIds(record) => return self.apply_producer_ids(record),
@@ -143,13 +145,7 @@ impl Image {
     }
 
     fn apply_config(&mut self, record: &ConfigRecord) -> Result<(), ApplyError> {
-        let mut configs = self.configs(record.owner).map(|c| (**c).clone()).unwrap_or_default();
-        for (name, value) in &record.changes {
-            match value {
-                Some(value) => configs.insert(name.clone(), value.clone()),
-                None => configs.remove(name),
-            };
-        }
+        let configs = changed(self.configs(record.owner), &record.changes);
         match record.owner {
             ConfigOwner::Topic(id) => {
                 let mut topic = Topic::clone(self.existing(id)?);
@@ -162,6 +158,16 @@ impl Image {
             owner => self.broker_configs.insert_mut(owner, Arc::new(configs)),
         }
         Ok(())
+    }
+
+    fn apply_group_config(&mut self, record: &GroupConfigRecord) {
+        let group: Arc<str> = Arc::from(record.group.as_str());
+        let configs = changed(self.group_configs(&group), &record.changes);
+        if configs.is_empty() {
+            self.group_configs.remove_mut(&group);
+        } else {
+            self.group_configs.insert_mut(group, Arc::new(configs));
+        }
     }
 
     fn apply_plugin(&mut self, record: &PluginRecord) {
@@ -218,6 +224,18 @@ impl Image {
         self.topics.insert_mut(topic.name.clone(), topic.clone());
         self.topics_by_id.insert_mut(topic.id, topic);
     }
+}
+
+/// `configs` with the changes of a record made.
+fn changed(configs: Option<&Arc<Configs>>, changes: &BTreeMap<String, Option<String>>) -> Configs {
+    let mut configs = configs.map(|configs| (**configs).clone()).unwrap_or_default();
+    for (name, value) in changes {
+        match value {
+            Some(value) => configs.insert(name.clone(), value.clone()),
+            None => configs.remove(name),
+        };
+    }
+    configs
 }
 
 fn check_partitions(topic: &str, first: usize, partitions: &[PartitionState]) -> Result<(), ApplyError> {

@@ -31,6 +31,9 @@ impl Image {
         if partitions != self.partition_count {
             return Err(format!("{partitions} partitions, counted as {}", self.partition_count));
         }
+        if let Some((group, _)) = self.group_configs.iter().find(|(_, configs)| configs.is_empty()) {
+            return Err(format!("group {group} is listed without a config"));
+        }
         for plugin in self.plugins.values() {
             if plugin.versions.is_empty() {
                 return Err(format!("plugin {} has no version", plugin.name));

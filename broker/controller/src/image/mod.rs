@@ -31,6 +31,7 @@ pub struct Image {
     partition_count: usize,
     brokers: RedBlackTreeMapSync<BrokerId, Arc<BrokerRecord>>,
     broker_configs: RedBlackTreeMapSync<ConfigOwner, Arc<Configs>>,
+    group_configs: RedBlackTreeMapSync<Arc<str>, Arc<Configs>>,
     plugins: RedBlackTreeMapSync<Arc<str>, Arc<Plugin>>,
     next_producer_id: i64,
 }
@@ -45,6 +46,7 @@ impl Default for Image {
             partition_count: 0,
             brokers: RedBlackTreeMapSync::new_sync(),
             broker_configs: RedBlackTreeMapSync::new_sync(),
+            group_configs: RedBlackTreeMapSync::new_sync(),
             plugins: RedBlackTreeMapSync::new_sync(),
             next_producer_id: 0,
         }
@@ -121,6 +123,20 @@ impl Image {
     /// The configs of brokers that have any, by owner.
     pub fn broker_configs(&self) -> impl Iterator<Item = (ConfigOwner, &Configs)> {
         self.broker_configs.iter().map(|(owner, configs)| (*owner, &**configs))
+    }
+
+    /// What was set for a group of consumers, whether it exists or not.
+    pub fn group_configs(&self, group: &str) -> Option<&Arc<Configs>> {
+        self.group_configs.get(group)
+    }
+
+    /// The groups that have configs of their own, by name.
+    pub fn configured_groups(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Configs>)> {
+        self.group_configs.iter()
+    }
+
+    pub fn configured_group_count(&self) -> usize {
+        self.group_configs.size()
     }
 
     pub fn plugin(&self, name: &str) -> Option<&Arc<Plugin>> {

@@ -95,7 +95,7 @@ pub struct Key {
     pub check: Check,
     pub update: Update,
     pub status: Status,
-    /// Of a topic's key: the broker's key that holds its default.
+    /// Of a topic's or a group's key: the broker's key that holds its default.
     pub broker_default: Option<&'static str>,
     pub doc: &'static str,
 }

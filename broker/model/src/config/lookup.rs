@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 pub enum Scope {
     Broker,
     Topic,
+    Group,
 }
 
 impl Scope {
@@ -19,6 +20,7 @@ impl Scope {
         match self {
             Scope::Broker => "broker",
             Scope::Topic => "topic",
+            Scope::Group => "group",
         }
     }
 
@@ -27,6 +29,7 @@ impl Scope {
         let tables: &[&[Key]] = match self {
             Scope::Broker => keys::BROKER,
             Scope::Topic => keys::TOPIC,
+            Scope::Group => keys::GROUP,
         };
         tables.iter().flat_map(|table| table.iter())
     }
@@ -53,8 +56,9 @@ type ByName = HashMap<&'static str, &'static Key>;
 
 /// The key of that name.
 pub fn find(scope: Scope, name: &str) -> Option<&'static Key> {
-    static BY_NAME: LazyLock<[ByName; 2]> = LazyLock::new(|| {
-        [Scope::Broker, Scope::Topic].map(|scope| scope.keys().map(|key| (key.name, key)).collect())
+    static BY_NAME: LazyLock<[ByName; 3]> = LazyLock::new(|| {
+        [Scope::Broker, Scope::Topic, Scope::Group]
+            .map(|scope| scope.keys().map(|key| (key.name, key)).collect())
     });
     BY_NAME[scope as usize].get(name).copied()
 }
@@ -167,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_key_stands_once_and_takes_its_own_default() {
-        for scope in [Scope::Broker, Scope::Topic] {
+        for scope in [Scope::Broker, Scope::Topic, Scope::Group] {
             let mut seen = HashSet::new();
             for key in scope.keys() {
                 assert!(seen.insert(key.name), "{} stands twice", key.name);
@@ -187,6 +191,44 @@ mod tests {
             let broker = find(Scope::Broker, name).unwrap_or_else(|| panic!("{name} does not exist"));
             assert_eq!(broker.kind, key.kind, "{}", key.name);
             assert_eq!(broker.status, key.status, "{}", key.name);
+        }
+        for key in Scope::Group.keys() {
+            let Some(name) = key.broker_default else { continue };
+            let broker = find(Scope::Broker, name).unwrap_or_else(|| panic!("{name} does not exist"));
+            assert_eq!((broker.kind, broker.default), (key.kind, key.default), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn what_groups_may_be_is_judged() {
+        let protocols = "group.coordinator.rebalance.protocols";
+        let (assignors, policy) = ("group.consumer.assignors", "group.consumer.migration.policy");
+        for (name, value) in [
+            (protocols, "classic"),
+            (protocols, "consumer, classic"),
+            (assignors, "range"),
+            (assignors, "range,uniform"),
+            (policy, "Upgrade"),
+        ] {
+            assert!(validate(Scope::Broker, name, value).is_ok(), "{name}={value}");
+        }
+        for (scope, name, value, part) in [
+            (Scope::Broker, protocols, "", "classic"),
+            (Scope::Broker, protocols, "consumer", "classic"),
+            (Scope::Broker, protocols, "classic,consumer,streams", "streams and share groups are not built"),
+            (Scope::Broker, protocols, "classic,share", "streams and share groups are not built"),
+            (Scope::Broker, assignors, "", "uniform"),
+            (Scope::Broker, assignors, "range,range", "uniform"),
+            (Scope::Broker, assignors, "org.example.Mine", "not built"),
+            (Scope::Broker, policy, "both", "bidirectional"),
+            (Scope::Broker, "offsets.topic.compression.codec", "5", "from 0 to 4"),
+            (Scope::Group, "consumer.session.timeout.ms", "0", "at least 1"),
+            (Scope::Group, "consumer.session.timeout", "1", "did you mean consumer.session.timeout.ms"),
+            (Scope::Group, "share.auto.offset.reset", "earliest", "not built"),
+            (Scope::Group, "streams.num.standby.replicas", "1", "not built"),
+        ] {
+            let error = validate(scope, name, value).expect_err(name).to_string();
+            assert!(error.contains(part) && error.contains(name), "{error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The one list of configuration keys: Kafka's for brokers and topics, and Ottla's own. The server's config reader, the
+//! The one list of configuration keys: Kafka's for brokers, topics and groups, and Ottla's own. The server's config reader, the
 //! config requests and docs/configuration.md all read it, so a key means the same wherever it is given.
 //!
 //! Map: [`key`] says what a key is and what values it takes, [`keys`] holds the list, [`lookup`] finds a key or the
@@ -17,4 +17,4 @@ pub mod topic;
 pub use key::{Key, Status, Type, Update};
 pub use layers::Layers;
 pub use lookup::{ConfigError, Scope, find, validate};
-pub use topic::TopicConfig;
+pub use topic::{TopicConfig, value_over};

@@ -17,9 +17,13 @@ replaces one. With neither, the broker listens on 127.0.0.1:9092, serves HTTP on
 A topic's keys are set when it is created or with `kafka-configs`, any AdminClient, or `ottla topic alter`. A broker's
 keys marked *running* can be set for one broker or all while they run; the others are read at the start.
 
-Names, types and defaults are Apache Kafka's (4.3). Four defaults differ: `listeners` binds to 127.0.0.1, `log.dir` is
-`./ottla-data`, `queued.max.request.bytes` bounds the memory of requests (Kafka: no bound), and `node.id` and
-`process.roles` may be left out (1, and `broker,controller`).
+A group's keys stand over those of the broker for that group alone; `kafka-configs --entity-type groups` and any
+AdminClient set them, whether the group exists yet or not.
+
+Names, types and defaults are Apache Kafka's (4.3). Some defaults differ: `listeners` binds to 127.0.0.1, `log.dir` is
+`./ottla-data`, `queued.max.request.bytes` bounds the memory of requests (Kafka: no bound), `node.id` and
+`process.roles` may be left out (1, and `broker,controller`), and `group.coordinator.rebalance.protocols` has no
+`streams`, which is not built.
 ";
 
 const GROUPS: &[(Status, &str, &str)] = &[
@@ -43,7 +47,9 @@ pub fn configuration_page() -> String {
     let mut page = HEAD.to_owned();
     for (status, title, text) in GROUPS {
         let _ = write!(page, "\n## {title}\n\n{text}\n");
-        for (scope, subtitle) in [(Scope::Topic, "Topics"), (Scope::Broker, "Brokers")] {
+        for (scope, subtitle) in
+            [(Scope::Topic, "Topics"), (Scope::Group, "Groups"), (Scope::Broker, "Brokers")]
+        {
             let mut keys: Vec<&Key> = scope.keys().filter(|key| key.status == *status).collect();
             keys.sort_by_key(|key| (!key.name.starts_with("ottla."), key.name));
             if keys.is_empty() {
@@ -51,7 +57,7 @@ pub fn configuration_page() -> String {
             }
             let _ = write!(page, "\n### {subtitle}\n\n");
             match scope {
-                Scope::Topic => topic_table(&mut page, &keys),
+                Scope::Topic | Scope::Group => topic_table(&mut page, &keys),
                 Scope::Broker => broker_table(&mut page, &keys),
             }
         }
@@ -109,7 +115,7 @@ mod tests {
     #[test]
     fn every_key_is_on_the_page() {
         let page = configuration_page();
-        for key in Scope::Broker.keys().chain(Scope::Topic.keys()) {
+        for key in Scope::Broker.keys().chain(Scope::Topic.keys()).chain(Scope::Group.keys()) {
             assert!(page.contains(&format!("| `{}` |", key.name)), "{}", key.name);
         }
     }

@@ -83,8 +83,19 @@ impl TopicConfig {
 
     /// The value of any topic key that is in force.
     pub fn value(topic: &Values, broker: &Layers<'_>, name: &str) -> Option<String> {
-        Source { topic, broker }.value(name)
+        value_over(Scope::Topic, topic, broker, name)
     }
+}
+
+/// The value in force of a key that a topic or a group may have for itself: its own, the broker's, or the default.
+pub fn value_over(scope: Scope, own: &Values, broker: &Layers<'_>, name: &str) -> Option<String> {
+    let given = own.get(name).filter(|value| validate(scope, name, value).is_ok());
+    if let Some(given) = given {
+        return Some(given.trim().to_owned());
+    }
+    let key = find(scope, name)?;
+    let of_broker = key.broker_default.and_then(|name| broker.value(name));
+    of_broker.or_else(|| key.default.map(str::to_owned)).map(|value| value.trim().to_owned())
 }
 
 struct Source<'a> {
@@ -94,13 +105,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn value(&self, name: &str) -> Option<String> {
-        let given = self.topic.get(name).filter(|value| validate(Scope::Topic, name, value).is_ok());
-        if let Some(given) = given {
-            return Some(given.trim().to_owned());
-        }
-        let key = find(Scope::Topic, name)?;
-        let of_broker = key.broker_default.and_then(|name| self.broker.value(name));
-        of_broker.or_else(|| key.default.map(str::to_owned)).map(|value| value.trim().to_owned())
+        value_over(Scope::Topic, self.topic, self.broker, name)
     }
 
     /// Every numeric key has a default that parses, which a test holds.

@@ -4,6 +4,7 @@
 
 mod connections;
 mod endpoints;
+mod groups;
 mod partition;
 mod plugins;
 pub mod properties;
@@ -115,6 +116,7 @@ impl Config {
                  not built: leave it out"
             ));
         }
+        groups::check(&layers)?;
         let admin_listener = text(&layers, "ottla.admin.listener");
         Ok(Config {
             node_id,

@@ -7,10 +7,10 @@ use ottla_controller::Image;
 use ottla_controller::decide::{self, ConfigChange, ConfigTarget, Decision};
 use ottla_controller::image::{Configs, HOLD};
 use ottla_model::config::key::Status;
-use ottla_model::config::{Scope, TopicConfig, find};
+use ottla_model::config::{TopicConfig, find};
 use ottla_model::error::{ErrorCode, KafkaError};
 
-use super::{InForce, Rules};
+use super::{InForce, Rules, scope_of};
 use crate::broker::Broker;
 use crate::plugins::retaining::{RETENTION, TENANT, TOLD};
 use crate::plugins::{COMPACTED_AND_PARTITIONED, Prepared};
@@ -52,7 +52,7 @@ pub async fn change(
         let (_, after) = decide_on(broker, &image, target, wish)?;
         let prepared = match target {
             ConfigTarget::Topic(name) => prepare_change(broker, &image, name, &after).await?,
-            ConfigTarget::Broker(_) | ConfigTarget::AllBrokers => None,
+            ConfigTarget::Broker(_) | ConfigTarget::AllBrokers | ConfigTarget::Group(_) => None,
         };
         if validate_only {
             return Ok(());
@@ -162,7 +162,7 @@ pub fn warn_of_compaction(broker: &Broker, image: &Image, topic: &str, configs: 
 
 /// Says which of the configs have no effect yet.
 pub fn warn_without_effect(target: ConfigTarget<'_>, configs: &Configs) {
-    let scope = if matches!(target, ConfigTarget::Topic(_)) { Scope::Topic } else { Scope::Broker };
+    let scope = scope_of(target);
     for name in configs.keys() {
         if find(scope, name).is_some_and(|key| key.status == Status::Stored) {
             tracing::warn!(config = name, resource = ?target, "the config is stored and reported, without effect yet");

@@ -3,7 +3,7 @@
 
 use ottla_model::config::key::{Key, Update};
 use ottla_model::config::layers::{Values, units};
-use ottla_model::config::{Scope, TopicConfig, find};
+use ottla_model::config::{Scope, find, value_over};
 
 use super::InForce;
 
@@ -16,6 +16,7 @@ pub enum Source {
     DynamicDefault = 3,
     StaticBroker = 4,
     Default = 5,
+    Group = 8,
 }
 
 /// A place at which a value for a config stands.
@@ -48,18 +49,28 @@ impl Entry {
 
 /// All configs of a topic, of which `own` was set for it.
 pub fn topic_entries(own: &Values, broker: &InForce<'_>) -> Vec<Entry> {
+    entries_over(Scope::Topic, own, Source::Topic, broker)
+}
+
+/// All configs of a group, of which `own` was set for it.
+pub fn group_entries(own: &Values, broker: &InForce<'_>) -> Vec<Entry> {
+    entries_over(Scope::Group, own, Source::Group, broker)
+}
+
+/// All configs of what has its own over the broker's.
+fn entries_over(scope: Scope, own: &Values, source: Source, broker: &InForce<'_>) -> Vec<Entry> {
     let layers = broker.layers();
     let entry = |key: &'static Key| {
         let mut synonyms = Vec::new();
         if let Some(value) = own.get(key.name) {
-            synonyms.push(synonym(key, value, Source::Topic));
+            synonyms.push(synonym(key, value, source));
         }
         if let Some(broker_key) = key.broker_default.and_then(|name| find(Scope::Broker, name)) {
             synonyms.extend(broker_synonyms(broker_key, broker));
         }
-        Entry::new(key, TopicConfig::value(own, &layers, key.name), false, synonyms)
+        Entry::new(key, value_over(scope, own, &layers, key.name), false, synonyms)
     };
-    Scope::Topic.keys().map(entry).collect()
+    scope.keys().map(entry).collect()
 }
 
 /// All configs of this broker.

@@ -1,10 +1,11 @@
-//! Configs of topics and brokers as requests see and change them. The list of keys in `ottla_model::config` says what
+//! Configs of topics, brokers and groups as requests see and change them. The list of keys in `ottla_model::config` says what
 //! there is; the metadata image holds what was set while the cluster runs; a broker's start brings the rest. The
 //! handlers of the config APIs and of topic creation stand before it.
 
 mod answer;
 mod change;
 mod describe;
+mod group_bounds;
 mod resource;
 mod rules;
 
@@ -13,9 +14,9 @@ pub use change::{
     Wish, change, plugin_configs, prepare_topic, told_to_retention, touches_plugins, warn_of_compaction,
     warn_without_effect,
 };
-pub use describe::{Entry, Source, broker_entries, cluster_entries, topic_entries};
-pub use resource::{Resource, check_distinct};
-pub use rules::Rules;
+pub use describe::{Entry, Source, broker_entries, cluster_entries, group_entries, topic_entries};
+pub use resource::{Resource, check_distinct, types};
+pub use rules::{Rules, scope_of};
 
 use ottla_controller::Image;
 use ottla_controller::record::ConfigOwner;

@@ -9,8 +9,15 @@ use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_model::ids::BrokerId;
 use ottla_model::topic_name;
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+/// Kafka's numbers of the types.
+pub mod types {
+    pub const TOPIC: i8 = 2;
+    pub const BROKER: i8 = 4;
+    pub const BROKER_LOGGER: i8 = 8;
+    pub const CLIENT_METRICS: i8 = 16;
+    pub const GROUP: i8 = 32;
+}
+use types::{BROKER, GROUP, TOPIC};
 
 /// A resource whose configs this broker holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +26,13 @@ pub enum Resource<'a> {
     /// This broker.
     ThisBroker(BrokerId),
     AllBrokers,
+    /// A group of consumers, which need not exist.
+    Group(&'a str),
 }
 
 impl<'a> Resource<'a> {
-    /// Errors: INVALID_REQUEST for a type without configs or another broker, INVALID_TOPIC_EXCEPTION for a name that no
-    /// topic can have.
+    /// Errors: INVALID_REQUEST for a type without configs, another broker, or a group without a name;
+    /// INVALID_TOPIC_EXCEPTION for a name that no topic can have.
     pub fn parse(resource_type: i8, name: &'a str, node_id: BrokerId) -> Result<Resource<'a>, KafkaError> {
         let refuse = |message: String| Err(KafkaError::new(ErrorCode::InvalidRequest, message));
         match resource_type {
@@ -41,8 +50,12 @@ impl<'a> Resource<'a> {
                     refuse("a broker is named by its node.id, a number; or by nothing for all".to_owned())
                 }
             },
+            GROUP if name.is_empty() => {
+                refuse("configs for all groups at once do not exist: name one".to_owned())
+            }
+            GROUP => Ok(Resource::Group(name)),
             other => refuse(format!(
-                "resources of type {other} have no configs here; topics (2) and brokers (4) have"
+                "resources of type {other} have no configs here; topics (2), brokers (4) and groups (32) have"
             )),
         }
     }
@@ -65,6 +78,7 @@ impl<'a> Resource<'a> {
             Resource::Topic(name) => ConfigTarget::Topic(name),
             Resource::ThisBroker(id) => ConfigTarget::Broker(id),
             Resource::AllBrokers => ConfigTarget::AllBrokers,
+            Resource::Group(name) => ConfigTarget::Group(name),
         }
     }
 }
@@ -99,7 +113,8 @@ mod tests {
             (0, "x", Err(InvalidRequest)),
             (8, "1", Err(InvalidRequest)),
             (16, "metrics", Err(InvalidRequest)),
-            (32, "group", Err(InvalidRequest)),
+            (32, "group", Ok(Resource::Group("group"))),
+            (32, "", Err(InvalidRequest)),
         ];
         for (resource_type, name, expected) in cases {
             let parsed = Resource::parse(*resource_type, name, 1).map_err(|error| error.code);

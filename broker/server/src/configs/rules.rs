@@ -4,10 +4,10 @@
 use ottla_controller::decide::{ConfigRules, ConfigTarget};
 use ottla_controller::image::Configs;
 use ottla_model::config::key::{Type, Update};
-use ottla_model::config::{Layers, Scope, TopicConfig, find, lookup, validate};
+use ottla_model::config::{Layers, Scope, find, lookup, validate, value_over};
 use ottla_model::error::{ErrorCode, KafkaError};
 
-use super::InForce;
+use super::{InForce, group_bounds};
 
 /// The list of keys, over the values of this broker.
 pub struct Rules<'a> {
@@ -35,23 +35,38 @@ impl ConfigRules for Rules<'_> {
                 ConfigTarget::Topic(_) => {
                     validate(Scope::Topic, name, value)?;
                 }
+                ConfigTarget::Group(_) => {
+                    validate(Scope::Group, name, value)?;
+                }
                 ConfigTarget::Broker(_) | ConfigTarget::AllBrokers => validate_broker(target, name, value)?,
             }
         }
-        Ok(())
+        match target {
+            ConfigTarget::Group(_) => group_bounds::check(&self.broker, after),
+            _ => Ok(()),
+        }
     }
 
     fn list_default(&self, target: ConfigTarget<'_>, name: &str) -> Option<String> {
-        let is_topic = matches!(target, ConfigTarget::Topic(_));
-        let key = find(if is_topic { Scope::Topic } else { Scope::Broker }, name)?;
+        let scope = scope_of(target);
+        let key = find(scope, name)?;
         if key.kind != Type::List {
             return None;
         }
-        let value = match is_topic {
-            true => TopicConfig::value(&Configs::new(), &self.broker, name),
-            false => self.broker.value(name),
+        let value = match scope {
+            Scope::Broker => self.broker.value(name),
+            scope => value_over(scope, &Configs::new(), &self.broker, name),
         };
         Some(value.unwrap_or_default())
+    }
+}
+
+/// Whose keys a target has.
+pub fn scope_of(target: ConfigTarget<'_>) -> Scope {
+    match target {
+        ConfigTarget::Topic(_) => Scope::Topic,
+        ConfigTarget::Group(_) => Scope::Group,
+        ConfigTarget::Broker(_) | ConfigTarget::AllBrokers => Scope::Broker,
     }
 }
 

@@ -36,6 +36,7 @@ macro_rules! with_apis {
             Fetch 4..=18 => fetch, outcome;
             IncrementalAlterConfigs 0..=1 => incremental_alter_configs, response;
             InitProducerId 0..=5 => init_producer_id, response;
+            ListConfigResources 0..=1 => list_config_resources, response;
             ListOffsets 1..=10 => list_offsets, response;
             Metadata 0..=13 => metadata, response;
             OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch, response;

@@ -9,6 +9,7 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use ottla_controller::Image;
+use ottla_model::config::layers::Values;
 use ottla_model::error::{ErrorCode, KafkaError};
 
 use super::view::text;
@@ -61,6 +62,11 @@ fn entries(
         },
         Resource::ThisBroker(_) => Ok(as_it_runs(configs::broker_entries(in_force), broker)),
         Resource::AllBrokers => Ok(configs::cluster_entries(in_force)),
+        Resource::Group(name) => {
+            let none = Values::new();
+            let own = image.group_configs(name).map_or(&none, |configs| configs);
+            Ok(configs::group_entries(own, in_force))
+        }
     }
 }
 

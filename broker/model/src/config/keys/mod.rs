@@ -5,6 +5,7 @@ mod cluster;
 mod groups;
 mod log;
 mod net;
+mod of_group;
 mod ottla;
 mod row;
 mod security;
@@ -19,3 +20,6 @@ pub static BROKER: &[&[Key]] =
 
 /// Every topic key.
 pub static TOPIC: &[&[Key]] = &[topic::KEYS, ottla::TOPIC_KEYS];
+
+/// Every key of a group's own.
+pub static GROUP: &[&[Key]] = &[of_group::KEYS];

@@ -61,3 +61,30 @@ pub(super) fn process_roles(value: &str) -> Result<(), String> {
     roles.sort_unstable();
     if roles == ["broker", "controller"] { Ok(()) } else { Err("broker,controller".to_owned()) }
 }
+
+/// Group protocols; as in Kafka the classic one cannot be off.
+pub(super) fn group_protocols(value: &str) -> Result<(), String> {
+    let is_right = items(value).all(|item| matches!(item, "classic" | "consumer"))
+        && items(value).any(|item| item == "classic");
+    let expected = "classic, or classic,consumer: the protocols of streams and share groups are not built";
+    if is_right { Ok(()) } else { Err(expected.to_owned()) }
+}
+
+/// Assignors on the broker's side, each once.
+pub(super) fn group_assignors(value: &str) -> Result<(), String> {
+    let names: Vec<&str> = items(value).collect();
+    let is_right =
+        |(at, name): (usize, &&str)| matches!(*name, "uniform" | "range") && !names[..at].contains(name);
+    if !names.is_empty() && names.iter().enumerate().all(is_right) {
+        return Ok(());
+    }
+    Err("uniform, range, or both between a comma; assignors of your own, which are Java classes, are not built".to_owned())
+}
+
+/// Which live groups may change their protocol, in any case of letters.
+pub(super) fn migration_policy(value: &str) -> Result<(), String> {
+    match value.to_ascii_lowercase().as_str() {
+        "bidirectional" | "upgrade" | "downgrade" | "disabled" => Ok(()),
+        _ => Err("one of bidirectional, upgrade, downgrade, disabled".to_owned()),
+    }
+}
