@@ -1,9 +1,6 @@
-#!/usr/bin/env python3
 """One client as members of consumer groups, against one broker: joins, rebalances as others join, leave and crash, what
 it commits and how it seeks, pauses and resumes, where it begins, and static members. The members are processes of the
 client's own program; the records are written, and what was committed is seen, from outside of the group.
-
-  tests/clients/group --bootstrap HOST:PORT --client java --protocol consumer --assignor uniform
 
 `run` starts it for each client, protocol and assignor, with the places of the clients in its environment. Every session
 but that of the member that is to crash is longer than any wait here: who takes over did so because of a LeaveGroup. The
@@ -14,8 +11,6 @@ import argparse
 import sys
 import time
 import uuid
-
-sys.path.insert(0, __file__.rsplit("/", 1)[0] + "/python")
 
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
