@@ -28,15 +28,17 @@ impl Output {
     }
 }
 
-/// Rows in columns as wide as their widest cell; the first row is the heading.
+/// Rows in columns as wide as their widest cell; the first row is the heading. What a terminal would obey instead of
+/// showing it, in names that any client may choose, is replaced.
 pub fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(|cell| harmless(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<_> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(cell);
@@ -46,6 +48,13 @@ pub fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Text that moves no cursor and rings no bell.
+fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter })
+        .collect()
 }
 
 /// Bytes of a record as JSON: a string where they are text, else an object with their base64.
@@ -104,6 +113,11 @@ mod tests {
     fn columns_are_aligned() {
         let rows = [vec!["a".to_owned(), "b".to_owned()], vec!["long".to_owned(), "c".to_owned()]];
         assert_eq!(table(&rows), "a     b\nlong  c\n");
+    }
+
+    #[test]
+    fn names_do_not_command_the_terminal() {
+        assert_eq!(table(&[vec!["a\x1b[2J\nb".to_owned()]]), "a\u{fffd}[2J\u{fffd}b\n");
     }
 
     #[test]

@@ -115,6 +115,11 @@ impl Consumer {
         &self.positions
     }
 
+    /// Reads a partition too, or from another place on.
+    pub fn set_position(&mut self, partition: i32, offset: i64) {
+        self.positions.insert(partition, offset);
+    }
+
     /// Leaves a partition out from now on.
     pub fn drop_partition(&mut self, partition: i32) {
         self.positions.remove(&partition);

@@ -17,6 +17,8 @@ pub enum Field {
     Array(&'static [Field]),
     /// Structures behind an i32.
     LongArray(&'static [Field]),
+    /// A structure behind a byte that is 1 where it is there.
+    Optional(&'static [Field]),
     /// Tagged fields: the known ones with their content.
     Tags(&'static [(u32, &'static [Field])]),
 }
@@ -69,6 +71,11 @@ impl Walk<'_> {
                 let count = i32::from_be_bytes(self.take()?);
                 if count < 0 { Ok(()) } else { self.elements(element, count as usize, depth) }
             }
+            Field::Optional(fields) => match i8::from_be_bytes(self.take()?) {
+                1 => self.fields(fields, depth + 1),
+                // As the decoder takes it.
+                _ => Ok(()),
+            },
             Field::Tags(known) => self.tags(known, depth),
         }
     }
@@ -141,6 +148,8 @@ mod tests {
         assert_eq!(check(&[Field::Array(PAIR)], &[3, 0, 0, 0, 0, 0, 0, 0, 0]), Ok(()));
         assert_eq!(check(&[Field::LongArray(&[Field::Fixed(1)])], &[0, 0, 0, 2, 1, 2]), Ok(()));
         assert_eq!(check(&[Field::Text, Field::Text], &[0, 1, b'a', 0xff, 0xff]), Ok(()));
+        assert_eq!(check(&[Field::Optional(&[Field::Fixed(2)])], &[1, 0, 0]), Ok(()));
+        assert_eq!(check(&[Field::Optional(&[Field::Fixed(2)])], &[0xff]), Ok(()));
     }
 
     #[test]
@@ -161,6 +170,8 @@ mod tests {
         assert!(check(PAIR, &[0, 0, 0x80, 0x80, 0x80, 0x80, 0x10]).is_err());
         assert!(check(PAIR, &[0, 0, 0, 65]).is_err());
         assert!(check(&[Field::Text], &[0x7f, 0xff, b'a']).is_err());
+        assert!(check(&[Field::Optional(&[Field::Fixed(2)])], &[1, 0]).is_err());
+        assert!(check(&[Field::Optional(&[Field::Fixed(2)])], &[2, 0, 0]).is_err());
     }
 
     #[test]

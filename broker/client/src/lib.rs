@@ -4,13 +4,14 @@
 //!
 //! Map: a [`Cluster`] knows the brokers and hands out [`Connection`]s; [`Admin`] asks for topics and configs,
 //! [`Producer`] writes, [`Consumer`] reads; [`offsets`] finds where to read. [`Groups`] shows and changes groups of
-//! consumers from outside, a [`Membership`] is in one.
+//! consumers from outside; a [`Membership`] is in a classic one, a [`ConsumerMember`] in one of the consumer protocol.
 
 mod admin;
 mod bounds;
 mod cluster;
 mod connection;
 mod consumer;
+mod consumer_member;
 mod fault;
 pub mod groups;
 mod guard;
@@ -25,6 +26,7 @@ pub use admin::{Admin, ConfigChange, ConfigEntry, ConfigSource, NewTopic, Resour
 pub use cluster::{Broker, Cluster, Options, Partition, Topic};
 pub use connection::{Answer, Connection};
 pub use consumer::{Chunk, Consumer, ConsumerOptions};
+pub use consumer_member::{Beat, ConsumerMember, TopicPartitions};
 pub use fault::ClientError;
 pub use groups::Groups;
 pub use membership::{CommitAnswer, Generation, MemberOptions, Membership, begin_commit};

@@ -2,7 +2,7 @@
 //! Source: the message definitions of Kafka's protocol guide. Names stand beside each field in its order.
 
 use crate::guard::{Field, TAGS};
-use Field::{Array, Compact, Fixed, LongArray, Tags, Text};
+use Field::{Array, Compact, Fixed, LongArray, Optional, Tags, Text};
 
 /// Error, [api key, min, max], throttle time.
 pub const API_VERSIONS_V2: &[Field] = &[Fixed(2), LongArray(&[Fixed(2), Fixed(2), Fixed(2)]), Fixed(4)];
@@ -223,7 +223,7 @@ const FETCHED_OFFSETS: Field = Array(&[Fixed(4), Fixed(8), Fixed(4), Compact, Fi
 pub const OFFSET_FETCH_V8: &[Field] =
     &[Fixed(4), Array(&[Compact, Array(&[Compact, FETCHED_OFFSETS, TAGS]), Fixed(2), TAGS]), TAGS];
 
-/// Topic, partitions (index, error).
+/// Topic, partitions (index, error); version 9 has the same.
 pub const OFFSET_COMMIT_V8: &[Field] =
     &[Fixed(4), Array(&[Compact, Array(&[Fixed(4), Fixed(2), TAGS]), TAGS]), TAGS];
 
@@ -252,3 +252,15 @@ pub const HEARTBEAT_V4: &[Field] = &[Fixed(4), Fixed(2), TAGS];
 
 /// Throttle time, error, members (id, instance, error).
 pub const LEAVE_GROUP_V4: &[Field] = &[Fixed(4), Fixed(2), Array(&[Compact, Compact, Fixed(2), TAGS]), TAGS];
+
+/// Throttle time, error, message, member, epoch, interval, assignment (topic id, partitions).
+pub const CONSUMER_GROUP_HEARTBEAT_V1: &[Field] = &[
+    Fixed(4),
+    Fixed(2),
+    Compact,
+    Compact,
+    Fixed(4),
+    Fixed(4),
+    Optional(&[Array(&[Fixed(16), NODES, TAGS]), TAGS]),
+    TAGS,
+];

@@ -6,9 +6,9 @@ use crate::fault::ClientError;
 use crate::guard::Field;
 use crate::schemas;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupDescribeRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
     IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
     ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
     OffsetFetchRequest, ProduceRequest, SyncGroupRequest,
@@ -58,8 +58,9 @@ spoken! {
     ConsumerGroupDescribeRequest, "ConsumerGroupDescribe", 1 CONSUMER_GROUP_DESCRIBE_V1, 0 CONSUMER_GROUP_DESCRIBE_V0;
     DeleteGroupsRequest, "DeleteGroups", 2 DELETE_GROUPS_V2;
     OffsetFetchRequest, "OffsetFetch", 8 OFFSET_FETCH_V8;
-    OffsetCommitRequest, "OffsetCommit", 8 OFFSET_COMMIT_V8;
+    OffsetCommitRequest, "OffsetCommit", 9 OFFSET_COMMIT_V8, 8 OFFSET_COMMIT_V8;
     OffsetDeleteRequest, "OffsetDelete", 0 OFFSET_DELETE_V0;
+    ConsumerGroupHeartbeatRequest, "ConsumerGroupHeartbeat", 1 CONSUMER_GROUP_HEARTBEAT_V1, 0 CONSUMER_GROUP_HEARTBEAT_V1;
     JoinGroupRequest, "JoinGroup", 7 JOIN_GROUP_V7;
     SyncGroupRequest, "SyncGroup", 5 SYNC_GROUP_V5;
     HeartbeatRequest, "Heartbeat", 4 HEARTBEAT_V4;
@@ -299,6 +300,12 @@ mod tests {
             SyncGroupResponse::default().with_assignment(Bytes::from_static(b"assignment")),
         );
         passes::<HeartbeatRequest>(HeartbeatResponse::default());
+        use consumer_group_heartbeat_response::{Assignment, TopicPartitions};
+        let partitions = TopicPartitions::default().with_partitions(vec![1, 2, 3]);
+        let assignment = Assignment::default().with_topic_partitions(vec![partitions; 2]);
+        let beat = ConsumerGroupHeartbeatResponse::default().with_member_id(Some(text("m")));
+        passes::<ConsumerGroupHeartbeatRequest>(beat.clone());
+        passes::<ConsumerGroupHeartbeatRequest>(beat.with_assignment(Some(assignment)));
         let member = leave_group_response::MemberResponse::default().with_member_id(text("m"));
         passes::<LeaveGroupRequest>(LeaveGroupResponse::default().with_members(vec![member; 2]));
     }

@@ -48,7 +48,7 @@ pub struct Groups {
     heartbeat_ms: u64,
     #[arg(long, default_value_t = 45_000)]
     session_timeout_ms: u64,
-    /// How long to beat once all have joined
+    /// How long to beat once all have joined; Ctrl-C ends it before
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     hold: u64,
     /// The broker's process, whose CPU and memory are counted
@@ -105,7 +105,10 @@ impl Groups {
 
         let cpu_before = self.pid.map(cpu::used).transpose()?;
         let (begin, beats) = (Instant::now(), counts.heartbeats.load(Ordering::Relaxed));
-        tokio::time::sleep(Duration::from_secs(self.hold)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(self.hold)) => {}
+            interrupted = tokio::signal::ctrl_c() => interrupted.context("signals cannot be heard")?,
+        }
         let held = begin.elapsed();
         let heartbeats = counts.heartbeats.load(Ordering::Relaxed) - beats;
         let cpu_after = self.pid.map(cpu::used).transpose()?;

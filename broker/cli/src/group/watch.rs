@@ -146,7 +146,8 @@ fn frame(report: &Value, (columns, lines): (usize, usize), interval: Duration) -
         0 => foot,
         others => format!("and {others} more partitions, none in a worse state; {foot}"),
     });
-    let cut = |line: String| line.chars().take(columns).collect();
+    // A line that fills the last column would lose it to the clearing behind it.
+    let cut = |line: String| line.chars().take(columns.saturating_sub(1)).collect();
     picture.into_iter().map(cut).collect()
 }
 
@@ -194,7 +195,7 @@ mod tests {
     fn a_picture_fits_its_terminal_and_shows_trouble_first() {
         let picture = frame(&report(50), (40, 20), Duration::from_secs(2));
         assert!(picture.len() < 20, "{picture:?}");
-        assert!(picture.iter().all(|line| line.chars().count() <= 40));
+        assert!(picture.iter().all(|line| line.chars().count() < 40));
         assert!(picture[3].starts_with("STOP"), "{picture:?}");
         assert!(picture.last().is_some_and(|foot| foot.starts_with("and 35 more partitions")), "{picture:?}");
         assert!(

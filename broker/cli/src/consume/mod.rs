@@ -1,11 +1,13 @@
-//! `ottla consume`: prints records, from where one says, until the end or for ever.
+//! `ottla consume`: prints records, from where one says, until the end or for ever; alone, or as a member of a group.
+
+mod member;
 
 use crate::connect::Connect;
 use crate::output::{Output, bytes_as_json};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use ottla_client::offsets::{At, find};
-use ottla_client::{Cluster, Consumer, ConsumerOptions};
+use ottla_client::{ClientError, Cluster, Consumer, ConsumerOptions};
 use ottla_model::batch::Record;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -20,6 +22,24 @@ enum From {
     End,
     Offset(i64),
     Timestamp(i64),
+}
+
+impl From {
+    /// The offset of that place in a partition that ends at `end`.
+    async fn position(
+        self,
+        cluster: &Cluster,
+        topic: &str,
+        partition: i32,
+        end: i64,
+    ) -> Result<i64, ClientError> {
+        Ok(match self {
+            From::End => end,
+            From::Offset(offset) => offset,
+            From::Beginning => find(cluster, topic, partition, At::Earliest).await?.unwrap_or(0),
+            From::Timestamp(ms) => find(cluster, topic, partition, At::Timestamp(ms)).await?.unwrap_or(end),
+        })
+    }
 }
 
 impl FromStr for From {
@@ -58,7 +78,10 @@ pub struct Consume {
     /// Only this partition; may be repeated
     #[arg(long)]
     partition: Vec<i32>,
-    /// beginning, end, an offset, or timestamp:MILLISECONDS
+    /// Read as a member of this group: share the partitions with its other members, go on where it was, commit
+    #[arg(long, conflicts_with = "partition")]
+    group: Option<String>,
+    /// beginning, end, an offset, or timestamp:MILLISECONDS; with --group only where nothing is committed
     #[arg(long, default_value = "end")]
     from: From,
     /// Stop after so many records
@@ -82,24 +105,21 @@ Examples:
   ottla consume orders --from beginning --until-end
   ottla consume orders --with partition,offset,key             what arrives from now on
   ottla consume orders --from timestamp:1767225600000 --max 10 --output json
-  ottla consume orders --partition 3 --from 1000 --until-end --count";
+  ottla consume orders --partition 3 --from 1000 --until-end --count
+  ottla consume orders --group billing --from beginning         beside the group's other members, until Ctrl-C";
 
 impl Consume {
     pub async fn run(self) -> anyhow::Result<()> {
         let cluster = self.connect.cluster().await?;
+        if let Some(group) = &self.group {
+            return member::run(&self, cluster, group).await;
+        }
         let partitions = self.partitions(&cluster).await?;
         let mut positions = BTreeMap::new();
         let mut ends = BTreeMap::new();
         for partition in partitions {
             let end = find(&cluster, &self.topic, partition, At::Latest).await?.unwrap_or(0);
-            let position = match self.from {
-                From::End => end,
-                From::Offset(offset) => offset,
-                From::Beginning => find(&cluster, &self.topic, partition, At::Earliest).await?.unwrap_or(0),
-                From::Timestamp(ms) => {
-                    find(&cluster, &self.topic, partition, At::Timestamp(ms)).await?.unwrap_or(end)
-                }
-            };
+            let position = self.from.position(&cluster, &self.topic, partition, end).await?;
             ends.insert(partition, end);
             if !self.until_end || position < end {
                 positions.insert(partition, position);
@@ -125,7 +145,7 @@ impl Consume {
 
     async fn print_all(&self, mut consumer: Consumer, ends: &BTreeMap<i32, i64>) -> anyhow::Result<()> {
         let mut stdout = BufWriter::new(std::io::stdout().lock());
-        let most = self.max.unwrap_or(u64::MAX);
+        let most = self.most();
         let mut printed = 0;
         while !consumer.positions().is_empty() && printed < most {
             let chunks = match consumer.poll().await {
@@ -159,8 +179,17 @@ impl Consume {
                 reached.into_iter().for_each(|partition| consumer.drop_partition(partition));
             }
         }
+        drop(stdout);
+        self.report(printed)
+    }
+
+    fn most(&self) -> u64 {
+        self.max.unwrap_or(u64::MAX)
+    }
+
+    /// The count, where it was asked for.
+    fn report(&self, printed: u64) -> anyhow::Result<()> {
         if self.count {
-            drop(stdout);
             let value = json!({ "topic": self.topic, "records": printed });
             self.connect.output.print(&value, || printed.to_string())?;
         }
