@@ -121,7 +121,8 @@ impl Group {
     pub(crate) fn abandon(&mut self, error: ErrorCode, answers: &mut Vec<Answer>) {
         match self {
             Group::Classic(group) => group.abandon(error, answers),
-            Group::Consumer(group) => group.abandon(error, answers),
+            // Nobody waits in a consumer group.
+            Group::Consumer(_) => {}
         }
     }
 }

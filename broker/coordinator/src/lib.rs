@@ -5,16 +5,20 @@
 //!
 //! Map: [`api`] is what is asked and answered, in the vocabulary of the protocol; [`Cluster`] is what a shard may know
 //! of the world around it; [`Shard`] takes the one and gives the other, a [`Step`] at a time. Behind it, `classic` and
-//! `consumer` are the two kinds of groups, `offsets` is what they committed, and [`records`] is how all of it lies in
-//! the log.
+//! `consumer` are the two kinds of groups, and `migration` makes one of the other; `assignors` know who gets what;
+//! `offsets` is what groups committed, and [`records`] is how all of it lies in the log.
 
 pub mod api;
+mod assignors;
 mod check;
 mod classic;
 mod cluster;
 mod consumer;
+mod embedded;
 mod group;
+mod migration;
 mod offsets;
+mod partitions;
 pub mod records;
 mod refusal;
 mod shard;

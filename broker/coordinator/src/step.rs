@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use crate::classic;
-use crate::consumer;
+use crate::consumer::Work;
+use crate::group::Group;
 use crate::offsets::Pending;
 use crate::records::Record;
 use crate::turn::{Answer, Answers};
@@ -46,9 +47,15 @@ pub(crate) enum Effect {
         group: Arc<str>,
         effect: classic::Effect,
     },
+    /// What was done to a consumer group stays, or is undone.
     Consumer {
         group: Arc<str>,
-        effect: consumer::Effect,
+        work: Work,
+    },
+    /// A group took the place of another, or of none, which comes back if the records are refused.
+    Replaced {
+        group: Arc<str>,
+        before: Option<Group>,
     },
 }
 

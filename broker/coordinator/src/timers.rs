@@ -16,15 +16,7 @@ pub(crate) enum Timer {
     ClassicSync { group: Arc<str> },
     /// The log has an older state of a classic group than memory, since an append was refused.
     ClassicUnsaved { group: Arc<str> },
-    /// A member of a consumer group was not heard of.
-    ConsumerSession { group: Arc<str>, member: Arc<str> },
-    /// A member of a consumer group had its time to revoke partitions.
-    ConsumerRebalance { group: Arc<str>, member: Arc<str> },
-    /// A member of a consumer group with the classic protocol had its time to join.
-    ConsumerJoin { group: Arc<str>, member: Arc<str> },
-    /// A member of a consumer group with the classic protocol had its time to sync.
-    ConsumerSync { group: Arc<str>, member: Arc<str> },
-    /// A consumer group wants to be looked at: its assignment, its regular expressions.
+    /// Something of a consumer group is due: a member's session, its time to revoke, join or sync, or the assignment.
     ConsumerGroup { group: Arc<str> },
     /// Offsets and groups may have expired.
     Sweep,

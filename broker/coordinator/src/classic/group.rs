@@ -112,7 +112,7 @@ impl ClassicGroup {
     }
 
     /// Asks for the record of the group, with the assignments that its members have or `assigned` gives them.
-    pub(super) fn push_record(&mut self, assigned: &dyn Fn(&str) -> Option<Bytes>, turn: &mut Turn<'_>) {
+    pub(crate) fn push_record(&mut self, assigned: &dyn Fn(&str) -> Option<Bytes>, turn: &mut Turn<'_>) {
         let protocol = self.protocol.as_deref();
         let assignment =
             |id: &str, member: &Member| assigned(id).unwrap_or_else(|| member.assignment.clone());

@@ -46,7 +46,7 @@ impl ClassicGroup {
         self.enter(State::PreparingRebalance, turn);
     }
 
-    pub(super) fn begin_joining(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn begin_joining(&mut self, turn: &mut Turn<'_>) {
         turn.timers.drop_kept(&mut self.sync_timer);
         self.unsynced.clear();
         self.arm_join(self.rebalance_timeout_ms(), None, turn);

@@ -5,10 +5,12 @@ use ottla_model::error::ErrorCode;
 use super::Shard;
 use super::offsets::remove_group;
 use crate::api::{ConsumerGroupDescribe, DeleteGroup, DescribeGroup, GroupDeleted, GroupsListed, ListGroups};
+use crate::cluster::Cluster;
+use crate::consumer::Context;
 use crate::group::{Entry, Group};
 use crate::refusal::{consumer_described, described};
 use crate::step::Step;
-use crate::turn::Token;
+use crate::turn::{Now, Token};
 
 /// From this version on, a group that is not there is GROUP_ID_NOT_FOUND and not a dead one.
 const DESCRIBE_VERSION_WITH_GROUP_ID_NOT_FOUND: i16 = 6;
@@ -34,12 +36,14 @@ impl Shard {
         &mut self,
         token: Token,
         describe: &ConsumerGroupDescribe,
+        cluster: &dyn Cluster,
+        now: Now,
         step: &mut Step,
     ) {
         let name = &describe.group;
         let missing = |message: String| consumer_described(ErrorCode::GroupIdNotFound, Some(message));
         let answer = match self.groups.get(&**name).map(|entry| &entry.group) {
-            Some(Group::Consumer(group)) => group.describe(),
+            Some(Group::Consumer(group)) => group.describe(&Context::new(cluster, now)),
             Some(Group::Classic(_)) => missing(format!("Group {name} is not a consumer group.")),
             None => missing(format!("Group {name} not found.")),
         };

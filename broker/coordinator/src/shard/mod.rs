@@ -19,6 +19,7 @@ use ottla_model::error::ErrorCode;
 use crate::api::Request;
 use crate::check::check;
 use crate::cluster::Cluster;
+use crate::consumer::Context;
 use crate::group::{Entry, Group};
 use crate::refusal::refusal;
 use crate::step::Step;
@@ -40,8 +41,6 @@ pub struct Shard {
     sweep_timer: Option<Armed>,
     /// Walks over all groups that are under way, first come first.
     sweeps: VecDeque<Sweep>,
-    /// The version of the topics that consumer groups have seen.
-    topics_version: Option<u64>,
 }
 
 impl Shard {
@@ -58,7 +57,10 @@ impl Shard {
                 Some(Entry { group: Group::Classic(group), .. }) => {
                     group.begin(&mut turn(&mut self.timers, &mut step, cluster, now));
                 }
-                Some(_) => self.consumer_begin(name, cluster, now, &mut step),
+                Some(Entry { group: Group::Consumer(group), .. }) => {
+                    group.begin(&Context::new(cluster, now));
+                    group.arm(&mut self.timers);
+                }
                 None => {}
             }
         }
@@ -69,7 +71,6 @@ impl Shard {
     /// Decides about a request. Its answer comes when this or a later step is settled.
     pub fn handle(&mut self, token: Token, request: Request, cluster: &dyn Cluster, now: Now) -> Step {
         let mut step = Step::new();
-        self.consumer_topics(cluster, now);
         if let Err(error) = check(&request, cluster.settings()) {
             step.answers.give(token, refusal(&request, error));
             return step;
@@ -86,7 +87,9 @@ impl Shard {
             Request::OffsetFetch(fetch) => self.fetch(token, fetch, &mut step),
             Request::OffsetDelete(delete) => self.delete_offsets(token, delete, &mut step),
             Request::DescribeGroup(describe) => self.describe(token, &describe, &mut step),
-            Request::ConsumerGroupDescribe(describe) => self.describe_consumer(token, &describe, &mut step),
+            Request::ConsumerGroupDescribe(describe) => {
+                self.describe_consumer(token, &describe, cluster, now, &mut step)
+            }
             Request::DeleteGroup(delete) => self.delete(token, &delete, &mut step),
             Request::ListGroups(list) => self.list(token, &list, &mut step),
             Request::ForgetTopics(forget) => self.forget(token, forget, now, &mut step),
@@ -98,7 +101,6 @@ impl Shard {
     /// Looks at what is due. To be called again at once if more is due after it.
     pub fn tick(&mut self, cluster: &dyn Cluster, now: Now) -> Step {
         let mut step = Step::new();
-        self.consumer_topics(cluster, now);
         for _ in 0..TICK_TIMERS_MAX {
             if step.records.len() >= TICK_RECORDS_MAX {
                 break;
@@ -110,7 +112,7 @@ impl Shard {
                 | Timer::ClassicJoin { .. }
                 | Timer::ClassicSync { .. }
                 | Timer::ClassicUnsaved { .. } => self.classic_due(armed, timer, cluster, now, &mut step),
-                consumer => self.consumer_due(armed, consumer, cluster, now, &mut step),
+                Timer::ConsumerGroup { group } => self.consumer_due(&group, cluster, now, &mut step),
             }
         }
         self.keep_sweeping(cluster, now);

@@ -25,14 +25,20 @@ impl Shard {
     ) -> Settled {
         let appended = if step.records.is_empty() { Ok(()) } else { appended.map_err(error_of_append) };
         let mut settled = Settled::default();
-        for effect in std::mem::take(&mut step.effects) {
+        let mut effects = std::mem::take(&mut step.effects);
+        if appended.is_err() {
+            // What was done last is undone first.
+            effects.reverse();
+        }
+        for effect in effects {
             match (effect, appended) {
                 (Effect::Classic { group, effect }, appended) => {
                     self.settle_classic(&group, effect, appended, cluster, now, &mut settled);
                 }
-                (Effect::Consumer { group, effect }, appended) => {
-                    self.settle_consumer(&group, effect, appended, cluster, now, &mut settled);
-                }
+                (Effect::Consumer { group, work }, Err(_)) => self.undo_consumer(&group, work, cluster, now),
+                (Effect::Consumer { .. }, Ok(())) => {}
+                (Effect::Replaced { before, .. }, Ok(())) => self.drop_replaced(before, &mut settled),
+                (Effect::Replaced { group, before }, Err(_)) => self.put_back(&group, before),
                 (Effect::Replay, Ok(())) => {
                     for record in &step.records {
                         self.replay(&record.key, record.value.as_deref())
