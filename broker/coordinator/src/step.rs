@@ -29,8 +29,6 @@ impl Step {
 /// What follows when the records of a step are appended, and what if they are not.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// The state is what the log says: the records are replayed.
-    Replay,
     Committed {
         group: Arc<str>,
         offsets: Vec<Pending>,

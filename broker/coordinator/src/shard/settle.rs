@@ -39,12 +39,6 @@ impl Shard {
                 (Effect::Consumer { .. }, Ok(())) => {}
                 (Effect::Replaced { before, .. }, Ok(())) => self.drop_replaced(before, &mut settled),
                 (Effect::Replaced { group, before }, Err(_)) => self.put_back(&group, before),
-                (Effect::Replay, Ok(())) => {
-                    for record in &step.records {
-                        self.replay(&record.key, record.value.as_deref())
-                            .expect("a shard can read what it wrote itself");
-                    }
-                }
                 (Effect::Committed { group, offsets }, Ok(())) => {
                     self.committed(group, offsets, &mut settled)
                 }
