@@ -86,6 +86,8 @@ pub struct World {
     pub now: Now,
     /// What was appended, in order.
     pub log: Vec<Record>,
+    /// How many records each append brought.
+    pub appends: Vec<usize>,
     /// What appends answer from now on.
     pub append: Result<(), ErrorCode>,
     pub answers: BTreeMap<Token, Response>,
@@ -100,6 +102,7 @@ impl Default for World {
             shard: Shard::new(),
             now: Now { wall_ms: 1_700_000_000_000, monotonic_ms: 0 },
             log: Vec::new(),
+            appends: Vec::new(),
             append: Ok(()),
             answers: BTreeMap::new(),
             changes: Vec::new(),
@@ -122,7 +125,8 @@ impl World {
 
     fn settle(&mut self, step: Step) {
         let appended = if step.records.is_empty() { Ok(()) } else { self.append };
-        if appended.is_ok() {
+        if appended.is_ok() && !step.records.is_empty() {
+            self.appends.push(step.records.len());
             self.log.extend(step.records.iter().cloned());
         }
         let settled = self.shard.settle(step, appended, &self.table, self.now);
