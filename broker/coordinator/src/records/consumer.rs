@@ -135,17 +135,18 @@ impl<'a> ConsumerGroupMemberMetadataValue<'a> {
             writer.nullable_string(self.subscribed_regex);
             writer.i32(self.rebalance_timeout_ms);
             writer.nullable_string(self.server_assignor);
-            match &self.classic {
-                None => writer.no_tags(),
-                Some(classic) => writer.tag(0, |field| write_classic(field, classic)),
-            }
+            // Without the field, Kafka takes a member for one of the classic protocol that supports nothing.
+            writer.tag(0, |field| match &self.classic {
+                None => field.i8(0),
+                Some(classic) => write_classic(field, classic),
+            });
         })
     }
 }
 
 /// A nullable structure begins with a byte that says whether it is there.
 fn read_classic<'a>(reader: &mut Reader<'a>) -> Result<Option<ClassicMemberMetadata<'a>>, ReplayError> {
-    if reader.i8()? < 0 {
+    if reader.i8()? <= 0 {
         return Ok(None);
     }
     let session_timeout_ms = reader.i32()?;
