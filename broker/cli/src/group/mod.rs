@@ -6,6 +6,7 @@ mod describe;
 mod lag;
 mod partitions;
 mod places;
+mod report;
 mod reset;
 mod spark;
 mod target;

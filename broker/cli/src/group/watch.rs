@@ -1,7 +1,7 @@
 //! `ottla group lag --watch`: the table again and again. On a terminal it is drawn in place, as much of it as there is
 //! room for, trouble first; elsewhere each look is printed below the one before, for a log or a pipe.
 
-use super::lag::{Source, rows, summary};
+use super::report::{Source, rows, summary};
 use crate::connect::Connect;
 use crate::output::{Output, table};
 use serde_json::Value;

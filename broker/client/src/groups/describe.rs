@@ -2,17 +2,14 @@
 //! is not of the newer, as Kafka's AdminClient does.
 
 use super::coordinator::ByGroup;
-use super::{GroupKind, GroupState, Groups, group_id, missing, not_found, sentence, wire};
+use super::wire::{self, Assignment};
+use super::{GroupKind, GroupState, Groups, group_id, missing, not_found, sentence};
 use crate::connection::Connection;
 use crate::fault::{ClientError, check};
 use kafka_protocol::messages::consumer_group_describe_response as consumer;
 use kafka_protocol::messages::describe_groups_response as classic;
 use kafka_protocol::messages::{ConsumerGroupDescribeRequest, DescribeGroupsRequest};
 use ottla_model::error::ErrorCode;
-use std::collections::BTreeMap;
-
-/// Partitions by topic.
-pub type Assignment = BTreeMap<String, Vec<i32>>;
 
 /// ConsumerGroupDescribe's number of a member that speaks the classic protocol.
 const CLASSIC_MEMBER: i8 = 0;

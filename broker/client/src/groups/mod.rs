@@ -12,10 +12,11 @@ mod kinds;
 mod offsets;
 pub mod wire;
 
-pub use describe::{Assignment, Group, Member};
+pub use describe::{Group, Member};
 pub use kinds::{GroupKind, GroupState};
 pub use offsets::{CommittedOffset, Outcome};
 pub(crate) use offsets::{commit_request, outcomes_of};
+pub use wire::Assignment;
 
 use crate::cluster::Cluster;
 use crate::fault::{ClientError, check};

@@ -3,8 +3,11 @@
 //! Source: ConsumerProtocolSubscription and ConsumerProtocolAssignment, version 0, whose fields every later version
 //! begins with.
 
-use super::describe::Assignment;
 use bytes::{BufMut, Bytes, BytesMut};
+use std::collections::BTreeMap;
+
+/// Partitions by topic.
+pub type Assignment = BTreeMap<String, Vec<i32>>;
 
 /// A subscription of version 0.
 pub fn encode_subscription(topics: &[&str]) -> Bytes {
