@@ -120,9 +120,14 @@ pub fn to_classic(group: &ConsumerGroup, leaving: &[Arc<str>], context: &Context
             first.protocols.iter().find(|(name, _)| group.classic_protocol(name) == group.classic_members());
         common.or(first.protocols.first()).map(|(name, _)| name.as_str())
     });
+    // What they may be reading, not what they are meant to have: if the group goes over again before they have joined,
+    // nobody else must be given it.
     let assignments: Vec<bytes::Bytes> = staying
         .iter()
-        .map(|(id, _, classic)| classic_assignment(&group.target(id), classic, context))
+        .map(|(_, member, classic)| {
+            let owned = member.current.assigned.union(&member.current.revoking);
+            classic_assignment(&owned, classic, context)
+        })
         .collect();
     let members = staying.iter().zip(&assignments).map(|((id, member, classic), assignment)| {
         let said = classic.protocols.iter().find(|(name, _)| Some(name.as_str()) == protocol);

@@ -141,7 +141,12 @@ impl Shard {
         let mut classic = migration::to_classic(group, leaving, &Context::new(cluster, now));
         group.add_tombstones(&mut step.records);
         let mut turn = turn(&mut self.timers, step, cluster, now);
+        // In the log it is a generation later than the members have: a broker that starts from there makes them join
+        // again, as this one does, and does not take what the others left for assigned.
+        let generation = classic.generation;
+        classic.generation = generation.saturating_add(1);
         classic.push_record(&|_| None, &mut turn);
+        classic.generation = generation;
         classic.begin(&mut turn);
         // What the others left is to be assigned.
         classic.begin_joining(&mut turn);
@@ -170,18 +175,17 @@ impl Shard {
         }
     }
 
-    pub(super) fn put_back(&mut self, name: &Arc<str>, before: Option<Group>) {
-        if let Some(entry) = self.groups.get_mut(&**name) {
+    /// Answers the group that has to go again, with those who wait in it.
+    pub(super) fn put_back(&mut self, name: &Arc<str>, before: Option<Group>) -> Option<Group> {
+        let mut entry = self.groups.remove(&**name);
+        if let Some(entry) = &mut entry {
             entry.group.cancel(&mut self.timers);
         }
-        match before {
-            Some(before) => {
-                self.groups.entry(Arc::clone(name)).or_insert_with(|| Entry::simple(name)).group = before;
-            }
-            None => {
-                self.groups.remove(&**name);
-            }
+        let (gone, offsets) = entry.map(|entry| (entry.group, entry.offsets)).unzip();
+        if let Some(group) = before {
+            self.groups.insert(Arc::clone(name), Entry { group, offsets: offsets.unwrap_or_default() });
         }
+        gone
     }
 
     /// The group that was replaced is gone: who waits in it is told to begin anew.

@@ -38,7 +38,11 @@ impl Shard {
                 (Effect::Consumer { group, work }, Err(_)) => self.undo_consumer(&group, work, cluster, now),
                 (Effect::Consumer { .. }, Ok(())) => {}
                 (Effect::Replaced { before, .. }, Ok(())) => self.drop_replaced(before, &mut settled),
-                (Effect::Replaced { group, before }, Err(_)) => self.put_back(&group, before),
+                (Effect::Replaced { group, before }, Err(error)) => {
+                    if let Some(mut gone) = self.put_back(&group, before) {
+                        gone.abandon(error, &mut settled.answers);
+                    }
+                }
                 (Effect::Committed { group, offsets }, Ok(())) => {
                     self.committed(group, offsets, &mut settled)
                 }
