@@ -35,6 +35,13 @@ impl Entry {
 }
 
 impl Group {
+    pub(crate) fn name(&self) -> &Arc<str> {
+        match self {
+            Group::Classic(group) => &group.name,
+            Group::Consumer(group) => &group.id,
+        }
+    }
+
     /// Kafka's name of the state.
     pub(crate) fn state(&self) -> &'static str {
         match self {

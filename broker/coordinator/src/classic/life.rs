@@ -17,9 +17,7 @@ pub(crate) fn extend_session(
     timeout_ms: i64,
     turn: &mut Turn<'_>,
 ) {
-    member.deadline_ms = turn.now.monotonic_ms.saturating_add(timeout_ms);
-    // A timer that fires earlier is armed again when it does; heartbeats need not move it.
-    if member.session.is_some_and(|armed| armed.due_ms <= member.deadline_ms) {
+    if member.extends_armed(timeout_ms, turn) {
         return;
     }
     turn.timers.drop_kept(&mut member.session);
@@ -27,13 +25,27 @@ pub(crate) fn extend_session(
     member.session = Some(turn.timers.arm(member.deadline_ms, timer));
 }
 
+impl Member {
+    /// Moves the deadline, and answers whether the timer may stay: one that fires earlier is armed again when it does,
+    /// so that heartbeats need not move it.
+    fn extends_armed(&mut self, timeout_ms: i64, turn: &Turn<'_>) -> bool {
+        self.deadline_ms = turn.now.monotonic_ms.saturating_add(timeout_ms);
+        self.session.is_some_and(|armed| armed.due_ms <= self.deadline_ms)
+    }
+}
+
 impl ClassicGroup {
     /// The member was heard of.
     pub(crate) fn heard_of(&mut self, id: &str, turn: &mut Turn<'_>) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        let timeout_ms = i64::from(member.session_timeout_ms);
+        if member.extends_armed(timeout_ms, turn) {
+            return;
+        }
         let Some((id, _)) = self.members.get_key_value(id) else { return };
         let id = Arc::clone(id);
         if let Some(member) = self.members.get_mut(&id) {
-            extend_session(&self.name, &id, member, i64::from(member.session_timeout_ms), turn);
+            extend_session(&self.name, &id, member, timeout_ms, turn);
         }
     }
 

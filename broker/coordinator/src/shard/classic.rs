@@ -6,12 +6,13 @@ use ottla_model::error::ErrorCode;
 
 use super::{Shard, turn};
 use crate::api::Request;
+use crate::classic::{self, ClassicGroup};
 use crate::cluster::Cluster;
 use crate::group::{Entry, Group};
 use crate::refusal::refusal;
 use crate::step::{Effect, Step};
 use crate::timers::{Armed, Timer};
-use crate::turn::{Now, Token};
+use crate::turn::{Now, Token, Turn};
 
 impl Shard {
     /// JoinGroup, SyncGroup, Heartbeat and LeaveGroup.
@@ -23,39 +24,31 @@ impl Shard {
         now: Now,
         step: &mut Step,
     ) {
-        let asked = request.group().unwrap_or_default();
-        if !self.groups.contains_key(asked) {
-            // Only a member that has no id yet makes a group.
-            match &request {
-                Request::JoinGroup(join) if join.member.is_empty() && cluster.settings().classic_protocol => {
-                    self.groups.insert(Arc::clone(&join.group), Entry::simple(&join.group));
-                }
-                _ => return step.answers.give(token, refusal(&request, ErrorCode::UnknownMemberId)),
-            }
-        }
-        let name = self.name_of(asked);
-        match self.groups.get_mut(&*name).map(|entry| &mut entry.group) {
+        match self.groups.get_mut(request.group().unwrap_or_default()).map(|entry| &mut entry.group) {
             Some(Group::Classic(group)) => {
                 let mut turn = turn(&mut self.timers, step, cluster, now);
-                let effect = match request {
-                    Request::JoinGroup(join) => group.join(token, &join, &mut turn),
-                    Request::SyncGroup(sync) => group.sync(token, sync, &mut turn),
-                    Request::LeaveGroup(leave) => group.leave(token, leave, &mut turn),
-                    Request::Heartbeat(beat) => {
-                        group.beat(token, &beat, &mut turn);
-                        None
-                    }
-                    other => {
-                        turn.answers.give(token, refusal(&other, ErrorCode::UnknownServerError));
-                        None
-                    }
-                };
+                let effect = ask(group, token, request, &mut turn);
+                // Most requests change nothing of this: heartbeats must be cheap.
+                let is_nothing = group.is_nothing();
+                if effect.is_none() && !is_nothing {
+                    return;
+                }
+                let name = Arc::clone(&group.name);
                 let effect = effect.map(|effect| Effect::Classic { group: Arc::clone(&name), effect });
                 step.effects.extend(effect);
-                self.drop_if_nothing(&name);
+                if is_nothing {
+                    self.drop_if_nothing(&name);
+                }
             }
             Some(Group::Consumer(_)) => self.classic_in_consumer(token, request, cluster, now, step),
-            None => step.answers.give(token, refusal(&request, ErrorCode::UnknownMemberId)),
+            // Only a member that has no id yet makes a group.
+            None => match request {
+                Request::JoinGroup(join) if join.member.is_empty() && cluster.settings().classic_protocol => {
+                    self.groups.insert(Arc::clone(&join.group), Entry::simple(&join.group));
+                    self.member(token, Request::JoinGroup(join), cluster, now, step);
+                }
+                other => step.answers.give(token, refusal(&other, ErrorCode::UnknownMemberId)),
+            },
         }
     }
 
@@ -88,5 +81,26 @@ impl Shard {
         };
         step.effects.extend(effect.map(|effect| Effect::Classic { group: Arc::clone(group), effect }));
         self.drop_if_nothing(group);
+    }
+}
+
+fn ask(
+    group: &mut ClassicGroup,
+    token: Token,
+    request: Request,
+    turn: &mut Turn<'_>,
+) -> Option<classic::Effect> {
+    match request {
+        Request::JoinGroup(join) => group.join(token, &join, turn),
+        Request::SyncGroup(sync) => group.sync(token, sync, turn),
+        Request::LeaveGroup(leave) => group.leave(token, leave, turn),
+        Request::Heartbeat(beat) => {
+            group.beat(token, &beat, turn);
+            None
+        }
+        other => {
+            turn.answers.give(token, refusal(&other, ErrorCode::UnknownServerError));
+            None
+        }
     }
 }

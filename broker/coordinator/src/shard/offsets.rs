@@ -27,9 +27,17 @@ impl Shard {
         now: Now,
         step: &mut Step,
     ) {
-        let found = self.groups.get_key_value(&*commit.group).map(|(name, _)| Arc::clone(name));
-        let group = match found {
-            Some(name) => name,
+        let group = match self.groups.get_mut(&*commit.group) {
+            Some(entry) => {
+                if let Err(error) = entry.group.check_commit(&commit) {
+                    step.answers.give(token, refusal(&Request::OffsetCommit(commit), error));
+                    return;
+                }
+                if let Group::Classic(classic) = &mut entry.group {
+                    classic.committed(&commit.member, &mut turn(&mut self.timers, step, cluster, now));
+                }
+                Arc::clone(entry.group.name())
+            }
             // A commit from outside of a group makes a simple one, when its records are appended.
             None if commit.generation < 0 => Arc::clone(&commit.group),
             None => {
@@ -39,15 +47,6 @@ impl Shard {
                 return;
             }
         };
-        if let Some(entry) = self.groups.get_mut(&*group) {
-            if let Err(error) = entry.group.check_commit(&commit) {
-                step.answers.give(token, refusal(&Request::OffsetCommit(commit), error));
-                return;
-            }
-            if let Group::Classic(classic) = &mut entry.group {
-                classic.committed(&commit.member, &mut turn(&mut self.timers, step, cluster, now));
-            }
-        }
         let metadata_max = cluster.settings().offset_metadata_max_bytes;
         let (errors, offsets) = offsets::commit(commit, metadata_max, now.wall_ms, &mut step.records);
         if offsets.is_empty() {

@@ -66,7 +66,10 @@ impl Shard {
     }
 
     fn committed(&mut self, group: Arc<str>, offsets: Vec<Pending>, settled: &mut Settled) {
-        let entry = self.groups.entry(Arc::clone(&group)).or_insert_with(|| Entry::simple(&group));
+        let entry = match self.groups.get_mut(&*group) {
+            Some(entry) => entry,
+            None => self.groups.entry(Arc::clone(&group)).or_insert_with(|| Entry::simple(&group)),
+        };
         settled.changes.reserve(offsets.len());
         for Pending { topic, partition, offset } in offsets {
             let (at, leader_epoch, commit_ms) = (offset.offset, offset.leader_epoch, offset.commit_ms);
