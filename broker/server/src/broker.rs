@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::fetch::session::Sessions;
+use crate::groups::Groups;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::partitions::{Moves, Partitions};
@@ -24,6 +25,8 @@ pub struct Broker {
     /// Partitions on their way from one folder of `log.dirs` to another, and those folders.
     pub moves: Arc<Moves>,
     pub plugins: Arc<Plugins>,
+    /// Consumer groups and their committed offsets.
+    pub groups: Arc<Groups>,
     pub metrics: Arc<Metrics>,
     pub sessions: Sessions,
     pub clock: Arc<dyn Clock>,

@@ -11,6 +11,7 @@ mod configs;
 pub mod dispatch;
 mod fetch;
 mod forwarding;
+pub mod groups;
 pub mod guard;
 pub mod handlers;
 pub mod metadata;

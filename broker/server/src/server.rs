@@ -22,6 +22,7 @@ use crate::cluster::LocalCluster;
 use crate::config::{self, Config, HostPort};
 use crate::fetch::session::Sessions;
 use crate::forwarding::LocalDestinations;
+use crate::groups::Groups;
 use crate::metadata::{Metadata, Options};
 use crate::metrics::{Metrics, register_folders, register_partitions};
 use crate::net::{Front, Gate, Serving, raise_open_files_limit};
@@ -92,12 +93,15 @@ impl Server {
         };
         let plugins = Plugins::new(plugins_config, cluster.clone(), clock.clone());
         plugins.register_metrics(&metrics);
+        let groups = Groups::new(metadata.clone(), partitions.clone(), config.clone(), clock.clone());
+        groups.register_metrics(&metrics);
         let broker = Arc::new(Broker {
             cluster_id: folders.cluster_id().to_owned(),
             metadata: metadata.clone(),
             partitions: partitions.clone(),
             moves: Moves::new(folders.clone(), partitions.clone(), config.clone(), stop.clone()),
             plugins: plugins.clone(),
+            groups: groups.clone(),
             metrics: metrics.clone(),
             sessions: Sessions::new(config.fetch_sessions_max, clock.now_ms() as i32),
             clock: clock.clone(),
@@ -113,6 +117,7 @@ impl Server {
             anyhow::bail!("log.dirs: {path}, which holds the cluster's metadata, failed: {reason}");
         }
         plugins.restore().await;
+        groups.start().await;
 
         let cleaner = Cleaner::new(broker.clone(), folders.clone(), budget);
         register_cleaner(&metrics, cleaner.progress(), &clock);
@@ -134,6 +139,7 @@ impl Server {
             tokio::spawn(follower.run(stop.clone())),
             tokio::spawn(upkeep.clone().run(stop.clone())),
             tokio::spawn(cleaner.run()),
+            tokio::spawn(groups.run(stop.clone())),
             tokio::spawn(plugins.clone().follow(stop.clone())),
             tokio::spawn(passes.run(broker.clone(), stop.clone())),
             tokio::spawn(quotas::follow(broker.clone(), gate.clone(), stop.clone())),

@@ -24,6 +24,7 @@ macro_rules! with_apis {
             AlterConfigs 0..=2 => alter_configs, response;
             AlterReplicaLogDirs 1..=2 => alter_replica_log_dirs, response;
             ApiVersions 0..=4 => api_versions, response;
+            ConsumerGroupHeartbeat 0..=1 => consumer_group_heartbeat, outcome;
             CreatePartitions 0..=3 => create_partitions, response;
             CreateTopics 2..=7 => create_topics, response;
             DeleteRecords 0..=2 => delete_records, response;
@@ -34,13 +35,20 @@ macro_rules! with_apis {
             DescribeProducers 0..=0 => describe_producers, response;
             DescribeTopicPartitions 0..=0 => describe_topic_partitions, response;
             Fetch 4..=18 => fetch, outcome;
+            FindCoordinator 0..=6 => find_coordinator, response;
+            Heartbeat 0..=4 => heartbeat, outcome;
             IncrementalAlterConfigs 0..=1 => incremental_alter_configs, response;
             InitProducerId 0..=5 => init_producer_id, response;
+            JoinGroup 0..=9 => join_group, outcome;
+            LeaveGroup 0..=5 => leave_group, outcome;
             ListConfigResources 0..=1 => list_config_resources, response;
             ListOffsets 1..=10 => list_offsets, response;
             Metadata 0..=13 => metadata, response;
+            OffsetCommit 2..=9 => offset_commit, outcome;
+            OffsetFetch 1..=9 => offset_fetch, outcome;
             OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch, response;
             Produce 3..=13 => produce, outcome;
+            SyncGroup 0..=5 => sync_group, outcome;
         }
     };
 }

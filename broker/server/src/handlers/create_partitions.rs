@@ -8,6 +8,7 @@ use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicR
 use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use ottla_controller::decide::{self, NewPartitions};
 use ottla_model::error::{ErrorCode, KafkaError};
+use ottla_model::topic_name::CONSUMER_OFFSETS;
 
 use super::view::text;
 use crate::broker::Broker;
@@ -63,6 +64,12 @@ async fn create(
         NewPartitions { topic: &topic.name, count: topic.count, assignments: assignments.as_deref() };
     let image = broker.metadata.image();
     decide::create_partitions(&image, wanted)?;
+    if **topic.name == *CONSUMER_OFFSETS {
+        // A group is found by its name and this number, and what it committed would be left behind.
+        let message =
+            "groups would lose their offsets: the partitions of __consumer_offsets stay as many as they are";
+        return Err(KafkaError::new(ErrorCode::InvalidPartitions, message));
+    }
     let configs = image.topic(&topic.name).map(|topic| topic.configs.clone()).unwrap_or_default();
     let prepared = match touches_plugins(&configs) {
         true => Some(prepare_topic(broker, &image, &topic.name, topic.count, &configs).await?),

@@ -11,12 +11,13 @@ use ottla_controller::image::Configs;
 use ottla_controller::{Image, Record};
 use ottla_model::error::{ErrorCode, KafkaError};
 use ottla_model::ids::TopicId;
-use ottla_model::topic_name::RETENTION_AUDIT;
+use ottla_model::topic_name::{CONSUMER_OFFSETS, RETENTION_AUDIT};
 
 use super::view::{text, topic_name};
 use crate::broker::Broker;
 use crate::configs::{self, InForce, Rules, check_distinct, prepare_topic, touches_plugins};
 use crate::dispatch::RequestContext;
+use crate::groups::OffsetsTopic;
 
 /// A topic as a request asks for it.
 struct Wanted {
@@ -67,8 +68,14 @@ pub async fn create_by_default(broker: &Arc<Broker>, names: Vec<String>) {
         return;
     }
     // The broker creates its audit by itself, with configs that keep it.
-    let names = names.into_iter().filter(|name| name != RETENTION_AUDIT);
-    let wanted: Vec<Wanted> = names.map(Wanted::by_default).collect();
+    let (offsets, names): (Vec<String>, Vec<String>) =
+        names.into_iter().filter(|name| name != RETENTION_AUDIT).partition(|name| name == CONSUMER_OFFSETS);
+    if !offsets.is_empty()
+        && let Err(error) = create_offsets_topic(broker).await
+    {
+        tracing::info!(topic = CONSUMER_OFFSETS, %error, "the topic could not be created for a client");
+    }
+    let wanted: Vec<Wanted> = names.into_iter().map(Wanted::by_default).collect();
     let answers = create_all(broker, &wanted, false).await;
     broker.partitions.caught_up().await;
     for (Wanted { name: topic, .. }, answer) in wanted.into_iter().zip(answers) {
@@ -78,6 +85,17 @@ pub async fn create_by_default(broker: &Arc<Broker>, names: Vec<String>) {
             Err(error) => tracing::info!(topic, %error, "the topic could not be created for a client"),
         }
     }
+}
+
+/// Creates `__consumer_offsets` as the broker's configs say. One that is there already is as good.
+///
+/// # Errors
+/// Those of creating topics.
+pub async fn create_offsets_topic(broker: &Arc<Broker>) -> Result<(), KafkaError> {
+    let topic = OffsetsTopic::new(&broker.config.layers(&broker.metadata.image()));
+    let configs: Vec<(&str, &str)> =
+        topic.configs.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    create_internal(broker, CONSUMER_OFFSETS, topic.partitions, &configs).await
 }
 
 /// Creates a topic that the broker needs for itself. One that is there already is as good.

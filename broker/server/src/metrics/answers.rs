@@ -38,6 +38,7 @@ fn for_each_error(answer: &ResponseKind, mut each: impl FnMut(i16)) {
         ResponseKind::AlterConfigs(answer) => codes!(answer.responses),
         ResponseKind::AlterReplicaLogDirs(answer) => codes!(answer.results.partitions),
         ResponseKind::ApiVersions(answer) => each(answer.error_code),
+        ResponseKind::ConsumerGroupHeartbeat(answer) => each(answer.error_code),
         ResponseKind::CreatePartitions(answer) => codes!(answer.results),
         ResponseKind::CreateTopics(answer) => codes!(answer.topics),
         ResponseKind::DeleteRecords(answer) => codes!(answer.topics.partitions),
@@ -54,16 +55,35 @@ fn for_each_error(answer: &ResponseKind, mut each: impl FnMut(i16)) {
             each(answer.error_code);
             codes!(answer.responses.partitions);
         }
+        ResponseKind::FindCoordinator(answer) => {
+            each(answer.error_code);
+            codes!(answer.coordinators);
+        }
+        ResponseKind::Heartbeat(answer) => each(answer.error_code),
         ResponseKind::IncrementalAlterConfigs(answer) => codes!(answer.responses),
         ResponseKind::InitProducerId(answer) => each(answer.error_code),
+        ResponseKind::JoinGroup(answer) => each(answer.error_code),
+        ResponseKind::LeaveGroup(answer) => {
+            each(answer.error_code);
+            codes!(answer.members);
+        }
         ResponseKind::ListOffsets(answer) => codes!(answer.topics.partitions),
         ResponseKind::Metadata(answer) => {
             each(answer.error_code);
             codes!(answer.topics);
             codes!(answer.topics.partitions);
         }
+        ResponseKind::OffsetCommit(answer) => codes!(answer.topics.partitions),
+        ResponseKind::OffsetFetch(answer) => {
+            each(answer.error_code);
+            codes!(answer.topics.partitions);
+            codes!(answer.groups);
+            let partitions = answer.groups.iter().flat_map(|group| &group.topics);
+            partitions.flat_map(|topic| &topic.partitions).for_each(|one| each(one.error_code));
+        }
         ResponseKind::OffsetForLeaderEpoch(answer) => codes!(answer.topics.partitions),
         ResponseKind::Produce(answer) => codes!(answer.responses.partition_responses),
+        ResponseKind::SyncGroup(answer) => each(answer.error_code),
         _ => {}
     }
 }

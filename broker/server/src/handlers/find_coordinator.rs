@@ -1,0 +1,86 @@
+//! FindCoordinator: which broker a group must talk to. Called by the router. The first one asked creates the topic
+//! `__consumer_offsets`, as in Kafka. Coordinators of transactions and of share groups there are none: what Kafka
+//! answers while it has none is answered.
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
+use kafka_protocol::protocol::StrBytes;
+use ottla_model::error::ErrorCode;
+use ottla_model::topic_name::CONSUMER_OFFSETS;
+
+use super::create_topics::create_offsets_topic;
+use super::view::{brokers, text};
+use crate::broker::Broker;
+use crate::dispatch::RequestContext;
+
+/// From this version on a request names several keys (KIP-699).
+const BATCHED: i16 = 4;
+/// From this version on there are share groups (KIP-932).
+const SHARE: i16 = 6;
+const NOBODY: BrokerId = BrokerId(-1);
+
+/// Where a coordinator is.
+struct Node {
+    id: BrokerId,
+    host: StrBytes,
+    port: i32,
+}
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let found = match request.key_type {
+        0 => group_coordinator(broker, context).await,
+        1 => Err(ErrorCode::CoordinatorNotAvailable),
+        2 if context.api_version >= SHARE => Err(ErrorCode::CoordinatorNotAvailable),
+        _ => Err(ErrorCode::InvalidRequest),
+    };
+    let (error, node) = match found {
+        Ok(node) => (ErrorCode::None, node),
+        Err(error) => (error, Node { id: NOBODY, host: StrBytes::default(), port: -1 }),
+    };
+    if context.api_version < BATCHED {
+        return FindCoordinatorResponse::default()
+            .with_error_code(error.code())
+            .with_error_message(Some(text(error.name())))
+            .with_node_id(node.id)
+            .with_host(node.host)
+            .with_port(node.port);
+    }
+    // All groups live where their topic does.
+    let coordinators = request.coordinator_keys.into_iter().map(|key| {
+        Coordinator::default()
+            .with_key(key)
+            .with_error_code(error.code())
+            .with_error_message(Some(StrBytes::default()))
+            .with_node_id(node.id)
+            .with_host(node.host.clone())
+            .with_port(node.port)
+    });
+    FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
+}
+
+/// This broker, once the topic is there and its shards are.
+async fn group_coordinator(broker: &Arc<Broker>, context: &RequestContext) -> Result<Node, ErrorCode> {
+    if broker.metadata.image().topic(CONSUMER_OFFSETS).is_none() {
+        create_offsets_topic(broker).await.map_err(|error| {
+            tracing::warn!(%error, "{CONSUMER_OFFSETS} cannot be created");
+            ErrorCode::CoordinatorNotAvailable
+        })?;
+    }
+    broker.groups.caught_up().await;
+    let image = broker.metadata.image();
+    let mut reachable = brokers(&image, &context.listener);
+    let (_, endpoint) = reachable
+        .find(|(known, _)| known.id == broker.config.node_id)
+        .ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    Ok(Node {
+        id: BrokerId(broker.config.node_id),
+        host: text(&endpoint.host),
+        port: i32::from(endpoint.port),
+    })
+}

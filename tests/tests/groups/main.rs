@@ -1,0 +1,6 @@
+//! Groups of consumers, over real sockets, against a broker process: members that join, leave and crash, offsets that
+//! are committed and read back, restarts.
+
+mod classic;
+mod member;
+mod offsets;
