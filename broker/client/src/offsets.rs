@@ -1,6 +1,6 @@
 //! Where a partition begins and ends, and where a time lies in it.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Topic};
 use crate::fault::{ClientError, check};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{BrokerId, ListOffsetsRequest, TopicName};
@@ -77,22 +77,35 @@ pub async fn find_all(
     for (topic, partition) in partitions {
         wanted.entry(topic).or_default().push(partition);
     }
-    let mut by_leader: BTreeMap<Leader, Vec<ListOffsetsTopic>> = BTreeMap::new();
+    let mut topics = Vec::with_capacity(wanted.len());
     for (name, wanted) in wanted {
-        let topic = match cluster.refresh(&name).await {
+        let mut topic = match cluster.refresh(&name).await {
             Ok(topic) => topic,
             Err(ClientError::Refused(_)) => continue,
             Err(error) => return Err(error),
         };
+        topic.partitions.retain(|partition| wanted.contains(&partition.index));
+        topics.push(topic);
+    }
+    find_in(cluster, &topics, at).await
+}
+
+/// The same for all partitions of topics that were looked up just now.
+///
+/// # Errors
+/// As [`find_all`].
+pub async fn find_in(cluster: &Cluster, topics: &[Topic], at: At) -> Result<Found, ClientError> {
+    let mut by_leader: BTreeMap<Leader, Vec<ListOffsetsTopic>> = BTreeMap::new();
+    for topic in topics {
         let mut of_topic: BTreeMap<Leader, Vec<ListOffsetsPartition>> = BTreeMap::new();
-        for partition in topic.partitions.iter().filter(|partition| wanted.contains(&partition.index)) {
+        for partition in &topic.partitions {
             let asked = ListOffsetsPartition::default()
                 .with_partition_index(partition.index)
                 .with_timestamp(at.on_the_wire());
             of_topic.entry(partition.leader).or_default().push(asked);
         }
         for (leader, partitions) in of_topic {
-            let name = TopicName(StrBytes::from_string(name.clone()));
+            let name = TopicName(StrBytes::from_string(topic.name.clone()));
             let asked = ListOffsetsTopic::default().with_name(name).with_partitions(partitions);
             by_leader.entry(leader).or_default().push(asked);
         }

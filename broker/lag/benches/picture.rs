@@ -32,6 +32,7 @@ fn filled() -> Book {
                     partition,
                     offset: taken,
                     at_ms: round * 5_000,
+                    source: 0,
                 };
                 let span = Span { start: 0, end: 1_000 * (round + 1) };
                 book.commit(&position, Some(1), Some(span), round * 5_000);
@@ -64,6 +65,7 @@ fn picture(criterion: &mut Criterion) {
                 partition: (round % 100) as i32,
                 offset: 12_000 + round,
                 at_ms: 61_000 + round,
+                source: 0,
             };
             let span = Span { start: 0, end: 20_000 + round };
             black_box(book.commit(&position, Some(1), Some(span), 61_000 + round))

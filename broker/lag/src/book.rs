@@ -45,6 +45,8 @@ pub struct Position<'a> {
     pub offset: i64,
     /// When it was committed, in milliseconds since 1970.
     pub at_ms: i64,
+    /// Which part of the cluster tells of the group: see [`Book::begin_hearing`].
+    pub source: i32,
 }
 
 /// What became of a position.
@@ -89,6 +91,8 @@ pub trait Ends {
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     pub pairs: Vec<u32>,
+    /// Which part of the cluster tells of it.
+    pub source: i32,
     /// What was told of it last.
     pub told: GroupStatus,
 }
@@ -197,11 +201,7 @@ impl Book {
 
     /// Forgets a position. Whether there was one.
     pub fn remove(&mut self, group: &str, topic: &str, partition: i32) -> bool {
-        let found = self.groups.find(group).zip(self.topics.find(topic));
-        let pair = found.and_then(|(group, topic)| {
-            let place = self.place_of.get(&(topic, partition))?;
-            self.pair_of.get(&(group, *place)).copied()
-        });
+        let pair = self.find(group, topic, partition);
         pair.is_some_and(|pair| self.drop_pair(pair))
     }
 
@@ -227,18 +227,56 @@ impl Book {
         });
     }
 
-    /// Begins to hear all positions that there are; [`Book::end_hearing`] then forgets those that were not named.
-    pub fn begin_hearing(&mut self) {
-        self.pairs.iter_mut().flatten().for_each(|pair| pair.is_confirmed = false);
+    /// Begins to hear all positions of one source anew; [`Book::end_hearing`] then forgets those of it that were not
+    /// told since.
+    pub fn begin_hearing(&mut self, source: i32) {
+        for (_, _, group) in self.groups.iter().filter(|(_, _, group)| group.source == source) {
+            for pair in &group.pairs {
+                if let Some(Some(pair)) = self.pairs.get_mut(*pair as usize) {
+                    pair.is_confirmed = false;
+                }
+            }
+        }
     }
 
-    pub fn end_hearing(&mut self) {
-        let found = self.pairs.iter().enumerate();
-        let silent = found.filter(|(_, pair)| pair.is_some_and(|pair| !pair.is_confirmed));
-        let silent: Vec<u32> = silent.map(|(index, _)| index as u32).collect();
+    pub fn end_hearing(&mut self, source: i32) {
+        let of_source = self.groups.iter().filter(|(_, _, group)| group.source == source);
+        let pairs = of_source.flat_map(|(_, _, group)| &group.pairs);
+        let is_silent = |pair: &&u32| self.pairs[**pair as usize].is_some_and(|pair| !pair.is_confirmed);
+        let silent: Vec<u32> = pairs.filter(is_silent).copied().collect();
         silent.into_iter().for_each(|pair| {
             self.drop_pair(pair);
         });
+    }
+
+    /// Hears that a position is what it was, without a commit. False if it is not known, or was another one.
+    pub fn confirm(&mut self, position: &Position<'_>) -> bool {
+        let Some(pair) = self.find(position.group, position.topic, position.partition) else { return false };
+        let row = self.commits.row(pair);
+        let state =
+            self.pairs[pair as usize].as_mut().filter(|state| state.offset(row) == Some(position.offset));
+        state.is_some_and(|state| {
+            state.is_confirmed = true;
+            true
+        })
+    }
+
+    /// Hears that a group's positions are what they were, as it cannot be asked.
+    pub fn confirm_group(&mut self, group: &str) {
+        let Some((_, group)) = self.groups.find(group).and_then(|number| self.groups.get(number)) else {
+            return;
+        };
+        for pair in &group.pairs {
+            if let Some(Some(pair)) = self.pairs.get_mut(*pair as usize) {
+                pair.is_confirmed = true;
+            }
+        }
+    }
+
+    fn find(&self, group: &str, topic: &str, partition: i32) -> Option<u32> {
+        let (group, topic) = self.groups.find(group).zip(self.topics.find(topic))?;
+        let place = self.place_of.get(&(topic, partition))?;
+        self.pair_of.get(&(group, *place)).copied()
     }
 
     pub(crate) fn place(&self, place: u32) -> Option<&Place> {
@@ -262,6 +300,9 @@ impl Book {
         }
         let place = place.unwrap_or_else(|| self.add_place(position.topic, position.partition));
         let group = self.groups.find_or_add(position.group);
+        if let Some(group) = self.groups.get_mut(group) {
+            group.source = position.source;
+        }
         Some((self.add_pair(group, place), place))
     }
 

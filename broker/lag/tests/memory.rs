@@ -40,6 +40,7 @@ fn a_pair_takes_at_most_a_kilobyte() {
                 partition: number % partitions,
                 offset: 5,
                 at_ms: 0,
+                source: 0,
             };
             book.commit(&position, Some(1), Some(Span { start: 0, end: 9 }), 0);
         }

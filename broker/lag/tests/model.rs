@@ -115,7 +115,7 @@ proptest! {
             match step {
                 Step::Commit { group: g, topic: t, partition: p, offset } => {
                     let (group, topic) = (group(g), topic(t));
-                    let position = Position { group: &group, topic: &topic, partition: p.into(), offset, at_ms: now_ms };
+                    let position = Position { group: &group, topic: &topic, partition: p.into(), offset, at_ms: now_ms, source: 0 };
                     let id = ends.ids[usize::from(t)];
                     let taken = book.commit(&position, Some(id), Some(Span { start: 0, end: 100 }), now_ms);
                     let is_known = model.contains_key(&(g, t, p));
@@ -151,14 +151,14 @@ proptest! {
                     model.iter_mut().filter(|((_, one, _), _)| *one == t).for_each(|(_, offset)| *offset = None);
                 }
                 Step::Hear => {
-                    book.begin_hearing();
+                    book.begin_hearing(0);
                     let told: Model = model.iter().step_by(2).filter(|(_, offset)| offset.is_some()).map(|(k, v)| (*k, *v)).collect();
                     for ((g, t, p), offset) in &told {
                         let (group, topic) = (group(*g), topic(*t));
-                        let position = Position { group: &group, topic: &topic, partition: (*p).into(), offset: offset.unwrap(), at_ms: now_ms };
+                        let position = Position { group: &group, topic: &topic, partition: (*p).into(), offset: offset.unwrap(), at_ms: now_ms, source: 0 };
                         book.commit(&position, None, None, now_ms);
                     }
-                    book.end_hearing();
+                    book.end_hearing(0);
                     model = told;
                 }
                 Step::Look => {

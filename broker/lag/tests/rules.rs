@@ -29,7 +29,7 @@ fn book() -> Book {
 }
 
 fn position(offset: i64, second: i64) -> Position<'static> {
-    Position { group: "g", topic: "t", partition: 0, offset, at_ms: second * 1_000 }
+    Position { group: "g", topic: "t", partition: 0, offset, at_ms: second * 1_000, source: 0 }
 }
 
 fn status(book: &Book, second: i64) -> Status {

@@ -34,7 +34,8 @@ pub use lane::driver::run_forwarder;
 pub use lane::position::{Position, is_marked};
 pub use lane::receipt::{Arrival, Receipt};
 pub use partition::{
-    Acks, CleanLease, Enqueued, Isolation, LaneLeft, LaneStatus, OpenPartition, Partition, PartitionRecovery,
-    PartitionVerified, ReadInfo, Relocation, RelocationStep, Screened, Surroundings, Upkeep,
+    Acks, CleanLease, Enqueued, Isolation, LaneLeft, LaneStatus, NextUnread, OpenPartition, Partition,
+    PartitionRecovery, PartitionVerified, ReadInfo, Relocation, RelocationStep, Screened, Surroundings,
+    Upkeep,
 };
 pub use waiters::FetchWaiter;

@@ -11,6 +11,7 @@ mod read;
 mod receipt;
 mod relocation;
 mod retention;
+mod unread;
 mod upkeep;
 mod verify;
 
@@ -30,6 +31,7 @@ pub use clean::CleanLease;
 pub use read::{Isolation, ReadInfo};
 pub use relocation::{Relocation, RelocationStep};
 pub use retention::LaneLeft;
+pub use unread::NextUnread;
 pub use upkeep::{LaneStatus, Upkeep};
 pub use verify::PartitionVerified;
 

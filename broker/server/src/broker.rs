@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::fetch::session::Sessions;
 use crate::groups::Groups;
+use crate::lag::Lag;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::partitions::{Moves, Partitions};
@@ -28,6 +29,8 @@ pub struct Broker {
     /// Consumer groups and their committed offsets.
     pub groups: Arc<Groups>,
     pub metrics: Arc<Metrics>,
+    /// How far groups are behind.
+    pub lag: Arc<Lag>,
     pub sessions: Sessions,
     pub clock: Arc<dyn Clock>,
     /// Where the HTTP admin listens.

@@ -14,6 +14,7 @@ mod forwarding;
 pub mod groups;
 pub mod guard;
 pub mod handlers;
+pub mod lag;
 pub mod metadata;
 pub mod metrics;
 pub mod net;

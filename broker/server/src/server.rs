@@ -23,6 +23,7 @@ use crate::config::{self, Config, HostPort};
 use crate::fetch::session::Sessions;
 use crate::forwarding::LocalDestinations;
 use crate::groups::Groups;
+use crate::lag::Lag;
 use crate::metadata::{Metadata, Options};
 use crate::metrics::{Metrics, register_folders, register_partitions};
 use crate::net::{Front, Gate, Serving, raise_open_files_limit};
@@ -95,6 +96,9 @@ impl Server {
         plugins.register_metrics(&metrics);
         let groups = Groups::new(metadata.clone(), partitions.clone(), config.clone(), clock.clone());
         groups.register_metrics(&metrics);
+        let lag = Lag::new(&config, &partitions, &clock);
+        lag.register_metrics(&metrics);
+        lag.follow(&groups);
         let broker = Arc::new(Broker {
             cluster_id: folders.cluster_id().to_owned(),
             metadata: metadata.clone(),
@@ -103,6 +107,7 @@ impl Server {
             plugins: plugins.clone(),
             groups: groups.clone(),
             metrics: metrics.clone(),
+            lag: lag.clone(),
             sessions: Sessions::new(config.fetch_sessions_max, clock.now_ms() as i32),
             clock: clock.clone(),
             config: config.clone(),
@@ -142,8 +147,9 @@ impl Server {
             tokio::spawn(groups.run(stop.clone())),
             tokio::spawn(plugins.clone().follow(stop.clone())),
             tokio::spawn(passes.run(broker.clone(), stop.clone())),
+            tokio::spawn(lag.run(stop.clone())),
             tokio::spawn(quotas::follow(broker.clone(), gate.clone(), stop.clone())),
-            tokio::spawn(serve_admin(admin_bound, &broker, stop.clone())),
+            tokio::spawn(serve_admin(admin_bound, &broker, &kafka, stop.clone())),
             tokio::spawn(follow_failures(partitions, folders.clone(), stop.clone())),
             tokio::spawn(watch_quorum(metadata, folders, stop.clone())),
         ];
@@ -254,13 +260,20 @@ async fn open_partitions(broker: &Arc<Broker>, folders: &Arc<Folders>) -> anyhow
 fn serve_admin(
     bound: admin::Bound,
     broker: &Arc<Broker>,
+    kafka: &[SocketAddr],
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let admin = admin::Admin {
         plugins: broker.plugins.clone(),
         metrics: broker.metrics.clone(),
+        lag: broker.lag.clone(),
         verifier: admin::Verifier::new(Arc::downgrade(&broker.partitions)),
-        identity: admin::Identity { node_id: broker.config.node_id, cluster_id: broker.cluster_id.clone() },
+        identity: admin::Identity {
+            node_id: broker.config.node_id,
+            cluster_id: broker.cluster_id.clone(),
+            kafka_listeners: kafka.iter().map(ToString::to_string).collect(),
+            admin_listener: broker.admin_addr.to_string(),
+        },
     };
     async move {
         if let Err(error) = bound.serve(admin, stop).await {

@@ -6,6 +6,7 @@
 //! from another machine unless the operator asks for it.
 
 mod answer;
+mod lag;
 mod plugins;
 mod retention;
 #[cfg(test)]
@@ -22,13 +23,14 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::lag::Lag;
 use crate::metrics::{self, Metrics};
 use crate::plugins::Plugins;
 use answer::Failure;
@@ -48,6 +50,7 @@ const TURN_WAIT: Duration = Duration::from_secs(10);
 pub struct Admin {
     pub plugins: Arc<Plugins>,
     pub metrics: Arc<Metrics>,
+    pub lag: Arc<Lag>,
     pub verifier: Arc<Verifier>,
     pub identity: Identity,
 }
@@ -57,6 +60,10 @@ pub struct Admin {
 pub struct Identity {
     pub node_id: i32,
     pub cluster_id: String,
+    /// Where clients connect.
+    pub kafka_listeners: Vec<String>,
+    /// Where this is served.
+    pub admin_listener: String,
 }
 
 /// The listener of the HTTP admin, bound and not served yet.
@@ -115,12 +122,36 @@ fn router(admin: Admin, local: IpAddr) -> Router {
         .route("/v1/topics/{topic}/partition-of", get(topics::partition_of))
         .route("/v1/topics/{topic}/verify", get(verify::verify))
         .route("/v1/topics/{topic}/where", get(topics::whereabouts))
+        .route("/v1/groups/{group}/lag", get(lag::group))
+        .route("/v1/lag", get(lag::all))
+        .merge(burrow())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(move |request, next| take_turn(Arc::clone(&turns), request, next)))
         .layer(middleware::from_fn(move |request, next| refuse_foreign_pages(local, request, next)))
         .with_state(admin)
+}
+
+/// Burrow's routes, by its own names for what stands in them.
+fn burrow() -> Router<Admin> {
+    use lag::{burrow, modules};
+    Router::new()
+        .route("/burrow/admin", get(burrow::admin))
+        .route("/burrow/admin/ready", get(burrow::ready))
+        .route("/v3/kafka", get(burrow::clusters))
+        .route("/v3/kafka/{cluster}", get(modules::cluster))
+        .route("/v3/kafka/{cluster}/topic", get(burrow::topics))
+        .route("/v3/kafka/{cluster}/topic/{topic}", get(burrow::topic))
+        .route("/v3/kafka/{cluster}/topic/{topic}/consumers", get(burrow::topic_consumers))
+        .route("/v3/kafka/{cluster}/consumer", get(burrow::consumers))
+        .route("/v3/kafka/{cluster}/consumer/{group}", get(burrow::consumer).delete(burrow::forget))
+        .route("/v3/kafka/{cluster}/consumer/{group}/status", get(burrow::status))
+        .route("/v3/kafka/{cluster}/consumer/{group}/lag", get(burrow::lag))
+        .route("/v3/config", get(modules::main))
+        .route("/v3/config/{kind}", get(modules::list))
+        .route("/v3/config/{kind}/{module}", get(modules::detail))
+        .route("/v3/{*rest}", any(burrow::nothing))
 }
 
 /// Requests beyond the bound wait for their turn.

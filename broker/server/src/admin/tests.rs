@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use ottla_model::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::lag::Logs;
 use crate::plugins::tests::policies::keeps_all;
 use crate::plugins::tests::{Stage, VIP, support};
 
@@ -23,9 +25,17 @@ impl Served {
         let stage = Stage::new();
         let metrics = Arc::new(Metrics::new());
         stage.plugins.register_metrics(&metrics);
-        let identity = Identity { node_id: 1, cluster_id: "test".into() };
+        let identity = Identity {
+            node_id: 1,
+            cluster_id: "test".into(),
+            kafka_listeners: vec!["127.0.0.1:9092".into()],
+            admin_listener: "127.0.0.1:9644".into(),
+        };
         let verifier = Verifier::new(std::sync::Weak::new());
-        let admin = Admin { plugins: stage.plugins.clone(), metrics, verifier, identity };
+        let config = crate::config::Config::with(&[]).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let lag = Lag::over(&config.monitor, Logs::elsewhere(), &clock);
+        let admin = Admin { plugins: stage.plugins.clone(), metrics, lag, verifier, identity };
         let bound = Bound::bind("127.0.0.1:0").await.unwrap();
         let (addr, stop) = (bound.addr(), CancellationToken::new());
         let server = tokio::spawn(bound.serve(admin, stop.clone()));
@@ -331,10 +341,10 @@ async fn the_description_and_the_routes_agree() {
             described.insert((path.clone(), method.to_uppercase()));
         }
     }
-    assert_eq!(described.len(), 20);
+    assert_eq!(described.len(), 37);
     for (path, _) in &described {
         let concrete =
-            path.replace("{topic}", "none").replace("{name}", "none").replace("{version}", "1.0.0");
+            path.replace("{version}", "1.0.0").replace("{kind}", "storage").replace('{', "").replace('}', "");
         for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
             let (status, text) = served.send(&format!("{method} {concrete} HTTP/1.1"), b"").await;
             let expected = described.contains(&(path.clone(), method.to_owned()));

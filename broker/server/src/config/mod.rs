@@ -5,11 +5,13 @@
 mod connections;
 mod endpoints;
 mod groups;
+mod monitor;
 mod partition;
 mod plugins;
 pub mod properties;
 
 pub use endpoints::{Endpoint, HostPort, Voter};
+pub use monitor::MonitorConfig;
 
 use crate::net::Limits;
 use endpoints::{check_protocols, endpoints, host_port, voters};
@@ -66,6 +68,7 @@ pub struct Config {
     pub flush_check_interval: Duration,
     pub recovery_checkpoint_interval: Duration,
     pub start_offset_checkpoint_interval: Duration,
+    pub monitor: MonitorConfig,
     /// What an operator should hear at the start: keys without effect, keys given twice.
     pub warnings: Vec<String>,
 }
@@ -140,6 +143,7 @@ impl Config {
                 &layers,
                 "log.flush.start.offset.checkpoint.interval.ms",
             )?,
+            monitor: MonitorConfig::read(&layers)?,
             warnings,
             given,
         })

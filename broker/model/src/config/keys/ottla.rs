@@ -1,15 +1,22 @@
 //! Ottla's own keys, for what Kafka does not have.
 
-use super::row::{honoured, of_topic};
-use crate::config::key::Check::{Any, AtLeast, Between, OneOf};
+use super::row::{honoured, monitor_name, monitored_clusters, of_topic, webhook};
+use crate::config::key::Check::{Any, AtLeast, Between, Custom, OneOf};
 use crate::config::key::Key;
-use crate::config::key::Type::{Boolean, Long, String};
+use crate::config::key::Type::{Boolean, Int, List, Long, String};
 use crate::config::key::Update::{ClusterWide, ReadOnly};
 
 #[rustfmt::skip] // a table: one key a line
 pub(super) static BROKER_KEYS: &[Key] = &[
     honoured("ottla.admin.listener", String, Some("127.0.0.1:9644"), Any, ReadOnly, "Address of the HTTP admin API and the metrics page, as HOST:PORT. Port 0 picks a free one."),
     honoured("ottla.lane.bytes", Long, Some("268435456"), AtLeast(1 << 20), ClusterWide, "Bytes that a partition's lane may hold before producers of records that move are told to wait."),
+    honoured("ottla.monitor.name", String, Some("ottla"), Custom(monitor_name), ReadOnly, "This cluster's name where lag is shown: in Burrow's paths, in metrics and in alerts."),
+    honoured("ottla.monitor.window", Int, Some("10"), Between(2, 100), ReadOnly, "Commits of a group to a partition by which it is judged."),
+    honoured("ottla.monitor.distance.ms", Long, Some("1000"), Between(0, 3_600_000), ReadOnly, "Commits closer than this after each other share a place of that window."),
+    honoured("ottla.monitor.interval.ms", Long, Some("10000"), Between(100, 3_600_000), ReadOnly, "How often log ends are looked at and groups judged that commit nothing, and how often other clusters are asked."),
+    honoured("ottla.monitor.pairs.max", Int, Some("100000"), Between(1, 10_000_000), ReadOnly, "Pairs of group and partition that are watched in each cluster, of up to 1 KB each; further ones are refused and counted."),
+    honoured("ottla.monitor.clusters", List, Some(""), Custom(monitored_clusters), ReadOnly, "Other Kafka-compatible clusters to watch, as NAME=HOST:PORT between commas; a name that is given again gets another broker to begin with."),
+    honoured("ottla.monitor.webhook", String, Some(""), Custom(webhook), ReadOnly, "Where a group's change of status is POSTed to, as JSON: an address that begins with http://. Empty: nowhere."),
     honoured("ottla.plugin.memory.bytes", Long, Some("67108864"), Between(1 << 20, 4 << 30), ClusterWide, "Memory of one instance of a plugin; an allocation beyond it fails inside the plugin."),
     honoured("ottla.plugin.batch.time.ms", Long, Some("100"), Between(1, 60_000), ClusterWide, "Time of one call of a plugin; a call that takes longer is ended."),
     honoured("ottla.plugin.result.bytes", Long, Some("1048576"), Between(64 << 10, 256 << 20), ClusterWide, "Size of what one call of a plugin may return; a larger answer fails the call."),

@@ -1,7 +1,7 @@
 //! How a row of the list becomes a key.
 
 use crate::config::key::{Check, Key, Status, Type, Update};
-use crate::config::list::{connections_by_address, items};
+use crate::config::list::{clusters_by_name, connections_by_address, is_cluster_name, items};
 
 macro_rules! rows {
     ($($name:ident => $status:ident;)*) => {
@@ -53,6 +53,29 @@ pub(super) fn throttled_replicas(value: &str) -> Result<(), String> {
 /// Addresses with their own bound of connections.
 pub(super) fn connection_overrides(value: &str) -> Result<(), String> {
     connections_by_address(value).map(|_| ())
+}
+
+/// The other clusters to watch.
+pub(super) fn monitored_clusters(value: &str) -> Result<(), String> {
+    clusters_by_name(value).map(|_| ())
+}
+
+pub(super) fn monitor_name(value: &str) -> Result<(), String> {
+    match is_cluster_name(value) {
+        true => Ok(()),
+        false => Err("a name of up to 64 letters, digits, `.`, `-` and `_`".to_owned()),
+    }
+}
+
+/// Where alerts go.
+pub(super) fn webhook(value: &str) -> Result<(), String> {
+    let host = value.strip_prefix("http://").unwrap_or_default();
+    let is_address = !host.is_empty() && !host.starts_with(['/', ':']);
+    if value.is_empty() || (is_address && value.chars().all(|c| c.is_ascii_graphic())) {
+        return Ok(());
+    }
+    Err("an address that begins with http:// (TLS is not built: put a proxy on this machine before it)"
+        .to_owned())
 }
 
 /// Broker and controller are one process.
