@@ -37,6 +37,12 @@ pub(crate) enum Effect {
         group: Arc<str>,
         offsets: Vec<(Arc<str>, i32)>,
     },
+    /// As `Removed`, of topics that were deleted at this wall time: nothing else would look for them.
+    Forgotten {
+        group: Arc<str>,
+        offsets: Vec<(Arc<str>, i32)>,
+        until_ms: i64,
+    },
     /// The group is gone, and with it what it had committed.
     GroupRemoved {
         group: Arc<str>,

@@ -65,9 +65,4 @@ impl Timers {
     pub(crate) fn next_due_ms(&self) -> Option<i64> {
         self.queue.first_key_value().map(|(armed, _)| armed.due_ms)
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.queue.len()
-    }
 }

@@ -207,10 +207,56 @@ fn the_offsets_of_deleted_topics_go() {
     for index in 0..2_500 {
         assert_eq!(offsets(&mut world, &format!("g{index}")), [at("u", 0, 1)]);
     }
+}
+
+#[test]
+fn what_is_committed_to_a_topic_that_was_made_anew_stays() {
+    let mut world = World::new();
+    for index in 0..2_500 {
+        world.ask(commit(&format!("g{index}"), "t", 0, 1));
+    }
+    // The first piece goes with the request, the rest with the ticks after it.
+    let forget = ForgetTopics { topics: vec!["t".into()] };
+    let step = world.shard.handle(Token(0), forget.into(), &world.table, world.now);
+    assert!(step.records.len() < 2_500);
+    world.shard.settle(step, Ok(()), &world.table, world.now);
+    let mut left = Vec::new();
+    world.shard.each_offset(&mut |offset| left.push(offset.group.to_string()));
+    world.now.wall_ms += 1;
+    let step = world.shard.handle(Token(1), commit(&left[0], "t", 0, 2).into(), &world.table, world.now);
+    world.shard.settle(step, Ok(()), &world.table, world.now);
+    world.tick();
+    let mut kept = Vec::new();
+    world.shard.each_offset(&mut |offset| kept.push((offset.group.to_string(), offset.offset)));
+    assert_eq!(kept, [(left[0].clone(), 2)]);
+}
+
+#[test]
+fn the_offsets_of_one_large_group_go_in_pieces_and_after_refusals() {
+    let many = |world: &mut World| {
+        for partition in 0..2_500 {
+            world.ask(commit("g", "t", partition, 1));
+        }
+        world.ask(commit("g", "u", 0, 1));
+        world.appends.clear();
+    };
+    let mut world = World::new();
+    many(&mut world);
+    world.append = Err(ErrorCode::NotEnoughReplicas);
+    world.ask(ForgetTopics { topics: vec!["t".into()] });
+    world.pass(10_000);
+    assert_eq!(offsets(&mut world, "g").len(), 2_501);
+    world.append = Ok(());
     world.pass(1_000);
-    world.ask(commit("g0", "t", 0, 2));
-    world.pass(1_000);
-    assert_eq!(offsets(&mut world, "g0").len(), 2, "the topic was made anew");
+    assert_eq!(offsets(&mut world, "g"), [at("u", 0, 1)]);
+    assert_eq!(world.appends.iter().sum::<usize>(), 2_500);
+    assert!(world.appends.iter().all(|records| *records <= 1_000), "{:?}", world.appends);
+
+    let mut world = World::new();
+    many(&mut world);
+    world.pass(8 * DAY_MS);
+    assert_eq!(world.appends, [1_000, 1_000, 502]);
+    assert_eq!((world.shard.group_count(), world.replayed().group_count()), (0, 0));
 }
 
 #[test]
@@ -225,8 +271,7 @@ fn expiry_goes_in_pieces() {
     assert!((1..2_000).contains(&step.records.len()), "{}", step.records.len());
     let refused = world.shard.settle(step, Err(ErrorCode::NotEnoughReplicas), &world.table, world.now);
     assert!(refused.changes.is_empty());
-    world.tick();
-    world.pass(600_000);
+    world.pass(1_200_000);
     assert_eq!(world.shard.group_count(), 0, "what was refused is tried again");
 }
 

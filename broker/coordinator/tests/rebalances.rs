@@ -168,6 +168,20 @@ fn who_waits_for_the_group_is_not_late() {
 }
 
 #[test]
+fn a_commit_shows_that_a_member_lives() {
+    let mut world = World::without_delay();
+    let ids = stable(&mut world, "g", 1);
+    for _ in 0..5 {
+        world.pass(9_000);
+        assert_eq!(world.ask(member_commit("g", &ids[0], 1)).errors, [ErrorCode::None]);
+    }
+    world.pass(9_999);
+    assert_eq!(world.ask(describe("g")).state, "Stable");
+    world.pass(1);
+    assert_eq!(world.ask(describe("g")).state, "Empty");
+}
+
+#[test]
 fn the_protocol_that_most_prefer_is_chosen_of_those_that_all_support() {
     let cases: &[(&[&[&str]], &str)] = &[
         (&[&["a", "b"]], "a"),

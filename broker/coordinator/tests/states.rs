@@ -123,6 +123,10 @@ fn joins() {
         stage.world.table.settings.classic_max_size = 2;
         answered(stage, join("g", ""))
     });
+    assert_answers("one that says too much", some([GroupMaxSizeReached; 5]), |stage| {
+        let said = bytes::Bytes::from(vec![0; (128 << 20) + 1]);
+        answered(stage, JoinGroup { protocols: vec![("range".to_owned(), said)], ..join("g", "") })
+    });
     for timeout_ms in [5_999, 1_800_001] {
         assert_answers("a session out of its bounds", some([InvalidSessionTimeout; 5]), |stage| {
             answered(stage, JoinGroup { session_timeout_ms: timeout_ms, ..join("g", "") })
@@ -246,6 +250,7 @@ fn administrators() {
         some([GroupIdNotFound, None, subscribed, subscribed, subscribed]),
         |stage| {
             let deleted = stage.world.ask(delete("t"));
+            assert_eq!(deleted.errors.len(), 1);
             Some(if deleted.error.is_none() { deleted.errors[0] } else { deleted.error })
         },
     );

@@ -3,7 +3,6 @@
 mod support;
 
 use ottla_coordinator::api::*;
-use ottla_coordinator::*;
 use ottla_model::error::ErrorCode;
 use support::*;
 
@@ -129,6 +128,19 @@ fn one_that_is_away_keeps_its_place_until_its_session_ends() {
     world.pass(1);
     let joined: Joined = world.answer(waiting).expect("time is over");
     assert_eq!((joined.generation, joined.members.len()), (2, 2));
+}
+
+#[test]
+fn another_leads_in_the_place_of_a_leader_that_is_away() {
+    let mut world = World::new();
+    let (one, two) = stable_instances(&mut world);
+    let away = world.ask(JoinGroup { session_timeout_ms: 600_000, ..static_join("g", "", "one") });
+    assert_ne!(away.member, one);
+    let protocols = vec![("range".to_owned(), subscription(&["t", "u"]))];
+    let waiting = world.send(JoinGroup { protocols, ..static_join("g", &two, "two") });
+    world.pass(60_000);
+    let joined: Joined = world.answer(waiting).expect("time is over");
+    assert_eq!((joined.generation, &joined.leader, joined.members.len()), (2, &two, 2));
 }
 
 #[test]

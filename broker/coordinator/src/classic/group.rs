@@ -57,6 +57,8 @@ pub(crate) struct ClassicGroup {
     pub(crate) joining: usize,
     /// How many members support each protocol.
     pub(crate) votes: HashMap<Arc<str>, usize>,
+    /// How much the members have said, in bytes.
+    pub(crate) said_bytes: usize,
     /// What the members of this generation subscribe to, where that is known.
     pub(crate) subscribed: Option<HashSet<Box<str>>>,
     /// A member came while the group began, which extends its delay.
@@ -85,6 +87,7 @@ impl ClassicGroup {
             unsynced: BTreeSet::new(),
             joining: 0,
             votes: HashMap::new(),
+            said_bytes: 0,
             subscribed: None,
             member_added: false,
             join_timer: None,
@@ -179,7 +182,11 @@ impl ClassicGroup {
     }
 
     pub(crate) fn count_votes(&mut self, member: &Member, added: bool) {
-        for (name, _) in &member.protocols {
+        for (name, said) in &member.protocols {
+            match added {
+                true => self.said_bytes += said.len(),
+                false => self.said_bytes -= said.len(),
+            }
             if added {
                 *self.votes.entry(Arc::clone(name)).or_default() += 1;
             } else if let Some(count) = self.votes.get_mut(name) {

@@ -21,6 +21,9 @@ const NEW_MEMBER_TIMEOUT_MS: i64 = 5 * 60 * 1000;
 /// How many ids a group has given out whose members have not come back, at most: each is memory that a client gets
 /// for nothing.
 const PENDING_MEMBERS_MAX: usize = 100_000;
+/// How much the members of a group may say in all. A leader is sent all of it, and the record of a generation, which
+/// must fit into one batch of `__consumer_offsets`, holds a part.
+const SAID_BYTES_MAX: usize = 128 << 20;
 
 impl ClassicGroup {
     pub(crate) fn join(&mut self, token: Token, join: &JoinGroup, turn: &mut Turn<'_>) -> Option<Effect> {
@@ -30,6 +33,10 @@ impl ClassicGroup {
         };
         if !self.has_place_for(&join.member, turn.cluster.settings().classic_max_size) {
             self.forget(&join.member, turn);
+            return refuse(turn, ErrorCode::GroupMaxSizeReached, "");
+        }
+        let said: usize = join.protocols.iter().map(|(_, said)| said.len()).sum();
+        if self.said_bytes.saturating_add(said) > SAID_BYTES_MAX {
             return refuse(turn, ErrorCode::GroupMaxSizeReached, "");
         }
         if !self.supports(join) {

@@ -107,7 +107,13 @@ impl Shard {
             }
             let Some((armed, timer)) = self.timers.pop_due(now.monotonic_ms) else { break };
             match timer {
-                Timer::Sweep => self.sweep(armed, cluster, now, &mut step),
+                Timer::Sweep => {
+                    self.sweep(armed, cluster, now, &mut step);
+                    // The rest of a walk is for another step.
+                    if self.is_sweeping() {
+                        break;
+                    }
+                }
                 Timer::ClassicSession { .. }
                 | Timer::ClassicJoin { .. }
                 | Timer::ClassicSync { .. }

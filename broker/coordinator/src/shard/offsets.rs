@@ -103,10 +103,14 @@ impl Shard {
 
 /// Asks for the tombstones of these offsets.
 pub(super) fn remove_offsets(group: &Arc<str>, offsets: Vec<(Arc<str>, i32)>, step: &mut Step) {
+    push_tombstones(group, &offsets, step);
+    step.effects.push(Effect::Removed { group: Arc::clone(group), offsets });
+}
+
+pub(super) fn push_tombstones(group: &Arc<str>, offsets: &[(Arc<str>, i32)], step: &mut Step) {
     step.records.extend(offsets.iter().map(|(topic, partition)| {
         Record::tombstone(&Key::OffsetCommit { group, topic, partition: *partition })
     }));
-    step.effects.push(Effect::Removed { group: Arc::clone(group), offsets });
 }
 
 /// Asks for the tombstones of a group and of all that it has committed.

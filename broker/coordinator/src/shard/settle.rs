@@ -47,9 +47,18 @@ impl Shard {
                     self.committed(group, offsets, &mut settled)
                 }
                 (Effect::Removed { group, offsets }, Ok(())) => self.removed(&group, offsets, &mut settled),
+                (Effect::Forgotten { group, offsets, .. }, Ok(())) => {
+                    self.removed(&group, offsets, &mut settled)
+                }
+                (Effect::Forgotten { group, offsets, until_ms }, Err(_)) => {
+                    self.forget_again(group, offsets, until_ms);
+                }
                 (Effect::GroupRemoved { group }, Ok(())) => self.group_removed(&group, &mut settled),
                 (_, Err(_)) => {}
             }
+        }
+        if appended.is_err() {
+            self.sweep_later(now);
         }
         settled.answers.append(&mut step.answers.sure);
         let hoped = step.answers.if_appended.into_iter();

@@ -4,18 +4,20 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::offsets::{remove_group, remove_offsets};
+use super::offsets::{push_tombstones, remove_group, remove_offsets};
 use super::{Shard, TICK_RECORDS_MAX};
 use crate::api::{ForgetTopics, TopicsForgotten};
 use crate::cluster::Cluster;
 use crate::group::Entry;
 use crate::offsets::CommittedOffset;
-use crate::step::Step;
+use crate::step::{Effect, Step};
 use crate::timers::{Armed, Timer};
 use crate::turn::{Now, Token};
 
 /// How many groups a tick looks at on a walk.
 const GROUPS_PER_TICK_MAX: usize = 2_000;
+/// How long a walk waits after an append was refused.
+const REFUSED_RETRY_MS: i64 = 1_000;
 
 /// A walk that is under way.
 #[derive(Debug)]
@@ -76,19 +78,44 @@ impl Shard {
                 break;
             }
             let Some(entry) = self.groups.get(&*name) else { continue };
-            match (&sweep.of, retention_ms) {
+            let more = match (&sweep.of, retention_ms) {
                 (Swept::Topics { names, until_ms }, _) => forget_topics(&name, entry, names, *until_ms, step),
                 (Swept::Expired, Some(retention_ms)) => expire(&name, entry, retention_ms, now.wall_ms, step),
-                (Swept::Expired, None) => {
-                    sweep.left.push(name);
-                    break;
-                }
+                (Swept::Expired, None) => true,
+            };
+            if more {
+                // What was asked for is not done before this step is settled: the rest is for another.
+                sweep.left.push(name);
+                break;
             }
         }
         if !self.sweeps.is_empty() {
             self.timers.drop_kept(&mut self.sweep_timer);
             self.sweep_timer = Some(self.timers.arm(now.monotonic_ms, Timer::Sweep));
         }
+    }
+
+    /// Whether a walk is under way.
+    pub(super) fn is_sweeping(&self) -> bool {
+        !self.sweeps.is_empty()
+    }
+
+    /// Appends are refused: the walks that are under way wait for a while.
+    pub(super) fn sweep_later(&mut self, now: Now) {
+        if self.is_sweeping() {
+            self.timers.drop_kept(&mut self.sweep_timer);
+            let due_ms = now.monotonic_ms.saturating_add(REFUSED_RETRY_MS);
+            self.sweep_timer = Some(self.timers.arm(due_ms, Timer::Sweep));
+        }
+    }
+
+    pub(super) fn forget_again(&mut self, group: Arc<str>, offsets: Vec<(Arc<str>, i32)>, until_ms: i64) {
+        let is_kept = |sweep: &Sweep| matches!(sweep.of, Swept::Topics { .. }) && sweep.left.contains(&group);
+        if self.sweeps.iter().any(is_kept) {
+            return;
+        }
+        let names = offsets.into_iter().map(|(topic, _)| topic).collect();
+        self.sweeps.push_front(Sweep { left: vec![group], of: Swept::Topics { names, until_ms } });
     }
 
     /// Sees to it that the next walk is armed while there are groups.
@@ -101,20 +128,30 @@ impl Shard {
     }
 }
 
-fn forget_topics(name: &Arc<str>, entry: &Entry, topics: &HashSet<Arc<str>>, until_ms: i64, step: &mut Step) {
-    let offsets: Vec<(Arc<str>, i32)> = entry
+/// Whether there is more to forget than one step takes.
+fn forget_topics(
+    name: &Arc<str>,
+    entry: &Entry,
+    topics: &HashSet<Arc<str>>,
+    until_ms: i64,
+    step: &mut Step,
+) -> bool {
+    let mut of_topics = entry
         .offsets
         .iter()
         .filter(|(topic, _, offset)| offset.commit_ms <= until_ms && topics.contains(*topic))
-        .map(|(topic, partition, _)| (Arc::clone(topic), partition))
-        .collect();
+        .map(|(topic, partition, _)| (Arc::clone(topic), partition));
+    let offsets: Vec<(Arc<str>, i32)> = of_topics.by_ref().take(TICK_RECORDS_MAX).collect();
     if !offsets.is_empty() {
-        remove_offsets(name, offsets, step);
+        push_tombstones(name, &offsets, step);
+        step.effects.push(Effect::Forgotten { group: Arc::clone(name), offsets, until_ms });
     }
+    of_topics.next().is_some()
 }
 
-/// Removes the offsets that have expired, and the group with them if it has no members and nothing is left.
-fn expire(name: &Arc<str>, entry: &Entry, retention_ms: i64, now_ms: i64, step: &mut Step) {
+/// Removes the offsets that have expired, and the group with them if it has no members and nothing is left. Answers
+/// whether there is more to remove than one step takes.
+fn expire(name: &Arc<str>, entry: &Entry, retention_ms: i64, now_ms: i64, step: &mut Step) -> bool {
     let is_expired = |topic: &Arc<str>, offset: &CommittedOffset| {
         let since_ms = entry.group.retention_since_ms(offset);
         since_ms.is_some_and(|since_ms| offset.is_expired(now_ms, since_ms, retention_ms))
@@ -123,10 +160,13 @@ fn expire(name: &Arc<str>, entry: &Entry, retention_ms: i64, now_ms: i64, step: 
     let mut offsets = Vec::new();
     let mut stays = false;
     for (topic, partition, offset) in entry.offsets.iter() {
-        if is_expired(topic, offset) {
-            offsets.push((Arc::clone(topic), partition));
-        } else {
+        if !is_expired(topic, offset) {
             stays = true;
+        } else if offsets.len() == TICK_RECORDS_MAX {
+            remove_offsets(name, offsets, step);
+            return true;
+        } else {
+            offsets.push((Arc::clone(topic), partition));
         }
     }
     if !stays && entry.group.is_empty() {
@@ -134,4 +174,5 @@ fn expire(name: &Arc<str>, entry: &Entry, retention_ms: i64, now_ms: i64, step: 
     } else if !offsets.is_empty() {
         remove_offsets(name, offsets, step);
     }
+    false
 }
