@@ -121,7 +121,7 @@ pub struct Progress {
     pub group: String,
     /// None where it has committed nothing yet.
     pub committed_offset: Option<i64>,
-    /// When it last committed, in milliseconds since 1970.
+    /// When it last committed here, in milliseconds since 1970; -1 where it has not.
     pub committed_ms: i64,
 }
 

@@ -1,6 +1,7 @@
 //! Retention by policy, seen from outside: records of a subject are gone from every file of the data folder, others
 //! stay where they were; a hold overrules; and the audit says what went.
 
+mod consumed;
 mod folder;
 mod lifetimes;
 mod service;

@@ -6,10 +6,13 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableT
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest,
-    IncrementalAlterConfigsRequest, ProduceRequest, TopicName,
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest,
+    GroupId, IncrementalAlterConfigsRequest, OffsetCommitRequest, ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use ottla_model::batch::{Batches, Builder, Compression, Limit, RecordHeader, Records, records_area};
@@ -169,6 +172,35 @@ impl Service {
         let answer = self.raw.call(&request, 9).await?.responses[0].partition_responses[0].clone();
         ensure!(answer.error_code == 0, "error {}: {answer:?}", answer.error_code);
         Ok(())
+    }
+
+    /// Commits an offset of a group without members, as tools do.
+    pub async fn commit(&mut self, group: &str, topic: &str, partition: i32, offset: i64) -> Result<()> {
+        let offset = OffsetCommitRequestPartition::default()
+            .with_partition_index(partition)
+            .with_committed_offset(offset)
+            .with_committed_leader_epoch(-1);
+        let topic = OffsetCommitRequestTopic::default().with_name(name(topic)).with_partitions(vec![offset]);
+        let request = OffsetCommitRequest::default()
+            .with_group_id(GroupId(text(group)))
+            .with_generation_id_or_member_epoch(-1)
+            .with_topics(vec![topic]);
+        let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
+        // The topic of offsets is made for the first group, and read after a start.
+        for _ in 0..200 {
+            let found = self.raw.call(&find, 4).await?.coordinators[0].error_code;
+            let code = match found {
+                0 => self.raw.call(&request, 8).await?.topics[0].partitions[0].error_code,
+                code => code,
+            };
+            match code {
+                0 => return Ok(()),
+                // COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR
+                14..=16 => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                other => bail!("the commit of {group}: error {other}"),
+            }
+        }
+        bail!("there is no coordinator for {group}")
     }
 
     /// Everything that consumers see of a topic, by partition and offset.

@@ -124,6 +124,7 @@ pub fn report(report: &Value) -> String {
                 ranges(&segment["offsets"]),
             ]);
         }
+        notes.push_str(&groups(&index, &partition["groups"]));
         let failure = &partition["failure"];
         if !failure.is_null() {
             notes.push_str(&format!(
@@ -143,6 +144,26 @@ pub fn report(report: &Value) -> String {
         text.push_str(&table(&rows));
     }
     text + &notes
+}
+
+/// Up to where the slowest groups have read a partition. Nothing where the policy was not asked, or there is none.
+fn groups(partition: &str, groups: &Value) -> String {
+    const SHOWN_MAX: usize = 4;
+    let count = groups["count"].as_u64().unwrap_or(0);
+    if groups.is_null() || count == 0 {
+        return String::new();
+    }
+    let slowest = groups["slowest"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let one = |group: &Value| match group["committed_offset"].as_i64() {
+        Some(offset) => format!("{} has read to {offset}", field(group, "group")),
+        None => format!("{} has committed nothing", field(group, "group")),
+    };
+    let mut shown: Vec<String> = slowest.iter().take(SHOWN_MAX).map(one).collect();
+    let more = count.saturating_sub(shown.len() as u64);
+    if more > 0 {
+        shown.push(format!("{} more are further", grouped(more)));
+    }
+    format!("partition {partition}: {}\n", shown.join(", "))
 }
 
 fn outcome(segment: &Value) -> String {
@@ -176,6 +197,9 @@ mod tests {
             "bytes": 9_000, "erased_records": 7, "tombstoned_records": 0, "freed_bytes": 700,
             "offsets": [[1, 2], [4, 7], [9, 10], [12, 13], [20, 21]] });
         let partition = json!({ "partition": 3, "segments": [segment], "lane": { "unresolved_batches": 2 },
+            "groups": { "count": 1_006, "slowest": [
+                { "group": "new", "committed_offset": null, "committed_ms": null },
+                { "group": "billing", "committed_offset": 12, "committed_ms": 5 }] },
             "failure": { "reason": "trap", "message": "it fell" } });
         let answer = json!({ "topic": "orders", "dry_run": true, "hold": true, "partitions": [partition],
             "policy": { "name": "erase-subject", "version": "0.1.0" },
@@ -192,6 +216,7 @@ mod tests {
             "1,4-6,9,12,and 1 more",
             "failed (trap): it fell",
             "2 batches",
+            "partition 3: new has committed nothing, billing has read to 12, 1,004 more are further",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

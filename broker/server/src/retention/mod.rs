@@ -10,6 +10,7 @@ mod counts;
 mod judge;
 mod memory;
 mod pass;
+mod progress;
 pub mod report;
 mod tail;
 #[cfg(test)]
@@ -17,7 +18,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_controller::image::Image;
 use ottla_model::error::{ErrorCode, KafkaError};
@@ -40,6 +41,7 @@ use audit::{Audit, Why};
 use counts::Counts;
 use memory::Memory;
 use pass::{Mode, Pass};
+use progress::TopicProgress;
 use report::{Failure, Outcome, PartitionReport, Policy, SegmentOutcome, TopicReport, Tried};
 
 /// Topics that are worked on at the same time; further requests wait.
@@ -47,6 +49,8 @@ const PASSES_MAX: usize = 2;
 /// How often `clean --now` looks whether another pass over the same partition has ended, a compaction say: for a minute.
 const LEASE_LOOKS_MAX: u32 = 1_200;
 const LEASE_LOOK_EVERY: Duration = Duration::from_millis(50);
+/// For how long what groups have read is taken as it was: asking for it means a look at every group of the broker.
+const PROGRESS_AGE_MAX: Duration = Duration::from_secs(1);
 /// Stands for never: a longer period overflows the clock.
 const PERIOD_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -273,12 +277,13 @@ impl Work {
             policy: judging.map(|judging| judging.policy.clone()),
             ..TopicReport::default()
         };
+        let mut progress = None;
         for partition in self.topic.partitions() {
             if self.broker.stop.is_cancelled() {
                 break;
             }
             let done = match judging {
-                Some(judging) => self.pass(partition, judging),
+                Some(judging) => self.pass(partition, judging, &mut progress),
                 None => Some(self.tick(partition)),
             };
             if let Some(done) = done {
@@ -290,7 +295,12 @@ impl Work {
     }
 
     /// The policy's pass; `None` where another pass is at work and comes again.
-    fn pass(&self, partition: &Arc<Partition>, judging: &Judging) -> Option<PartitionReport> {
+    fn pass(
+        &self,
+        partition: &Arc<Partition>,
+        judging: &Judging,
+        progress: &mut Option<Looked>,
+    ) -> Option<PartitionReport> {
         let index = partition.topic_partition().partition;
         let Some(lease) = self.lease(partition) else {
             if self.mode == Mode::Periodic {
@@ -317,6 +327,11 @@ impl Work {
                 Arc::clone(partition),
             )),
         };
+        let looked = match progress.take().filter(|looked| looked.at.elapsed() < PROGRESS_AGE_MAX) {
+            Some(looked) => looked,
+            None => self.look(judging),
+        };
+        let looked = progress.insert(looked);
         let pass = Pass {
             mode: self.mode,
             retained: &judging.retained,
@@ -324,11 +339,22 @@ impl Work {
             why: &self.why,
             audit: &self.audit,
             usage: self.usage.of_partition(partition),
+            progress: &looked.progress,
             now_ms: self.now_ms,
             pace: &mut *pace,
             memory: &mut memory.lock(),
         };
         Some(pass.run(&lease))
+    }
+
+    /// Asks how far groups have read the topic. Only policies of segments are told.
+    fn look(&self, judging: &Judging) -> Looked {
+        let at = Instant::now();
+        let progress = match judging.retained.retention.judges_segments() {
+            true => TopicProgress::of(self.broker.groups.progress(&self.topic.name)),
+            false => Ok(TopicProgress::default()),
+        };
+        Looked { at, progress }
     }
 
     fn lease(&self, partition: &Partition) -> Option<ottla_replication::CleanLease> {
@@ -397,6 +423,12 @@ impl Work {
             );
         }
     }
+}
+
+/// How far groups have read the topic, and when that was.
+struct Looked {
+    at: Instant,
+    progress: Result<TopicProgress, Failure>,
 }
 
 /// How much lies where, as it was when the pass began: each partition's share is judged by the same sums.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::audit::{Audit, Entry, Phase, Sums, Why};
 use super::judge::{PolicyJudge, reason};
 use super::memory::Memory;
+use super::progress::{self, TopicProgress};
 use super::report::{Failure, Lane, Outcome, PartitionReport, Policy, SegmentOutcome};
 use super::tail;
 use crate::plugins::retaining::Retained;
@@ -37,6 +38,8 @@ pub struct Pass<'a> {
     pub why: &'a Why,
     pub audit: &'a Audit,
     pub usage: Usage,
+    /// How far groups have read the topic, or why that is not known. As it was before this pass.
+    pub progress: &'a Result<TopicProgress, Failure>,
     pub now_ms: i64,
     pub pace: &'a mut dyn Pace,
     pub memory: &'a mut Memory,
@@ -82,7 +85,7 @@ impl Pass<'_> {
             partition.roll(self.now_ms).map_err(storage)?;
         }
         let segments = partition.segments();
-        let verdicts = self.judge_segments(partition, &segments)?;
+        let verdicts = self.judge_segments(partition, &segments, report)?;
         let watermark = partition.high_watermark();
         let condemned = segments
             .iter()
@@ -110,11 +113,15 @@ impl Pass<'_> {
         &mut self,
         partition: &Partition,
         segments: &[SegmentInfo],
+        report: &mut PartitionReport,
     ) -> Result<Vec<SegmentVerdict>, Failure> {
         let retention = &self.retained.retention;
         if !retention.judges_segments() {
             return Ok(vec![SegmentVerdict::Ask; segments.len()]);
         }
+        let progress = self.progress.as_ref().map_err(Failure::clone)?;
+        let groups = progress.of_partition(partition.topic_partition().partition);
+        report.groups = Some(progress::told(&groups));
         let mut views = Vec::with_capacity(segments.len());
         for segment in segments {
             let SegmentInfo { base_offset, end_offset, size_bytes, max_timestamp, is_active } = *segment;
@@ -131,8 +138,7 @@ impl Pass<'_> {
                 active: is_active,
             });
         }
-        // No groups yet: nobody has committed anything here.
-        let verdicts = retention.judge_segments(&self.usage, &views, &[], self.now_ms);
+        let verdicts = retention.judge_segments(&self.usage, &views, &groups, self.now_ms);
         verdicts.map_err(|error| Failure::new(reason(&error), retention.describe(&error)))
     }
 

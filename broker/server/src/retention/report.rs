@@ -63,10 +63,30 @@ pub struct PartitionReport {
     pub totals: Totals,
     /// Segments in which something goes, the oldest first, and as many of the others as fit.
     pub segments: Vec<SegmentOutcome>,
+    /// What a policy of segments was told of consumer groups; none where it was not asked.
+    pub groups: Option<GroupsTold>,
     /// What erasure cannot reach yet, because its place is not decided: it is judged once it is at its destination.
     pub lane: Option<Lane>,
     /// Why the pass ended early; everything that is not named stays.
     pub failure: Option<Failure>,
+}
+
+/// Consumer groups of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GroupsTold {
+    pub count: u64,
+    /// Those that are furthest behind, the slowest first; at most 100.
+    pub slowest: Vec<GroupTold>,
+}
+
+/// How far a group has read a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GroupTold {
+    pub group: String,
+    /// None where it has committed nothing in this partition.
+    pub committed_offset: Option<i64>,
+    /// In milliseconds since 1970.
+    pub committed_ms: Option<i64>,
 }
 
 /// What is left in a lane.
@@ -80,7 +100,7 @@ pub struct Lane {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// As metrics count it: `trap`, `timeout`, `bad-answer`, `failed`, `busy`, `breaker-open`, `not-attached`,
-    /// `damaged`, `storage`, `audit` or `stopped`.
+    /// `groups`, `damaged`, `storage`, `audit` or `stopped`.
     pub reason: &'static str,
     pub message: String,
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_coordinator::GroupProgress;
 use ottla_model::batch::{Builder, Compression};
 use ottla_model::clock::SystemClock;
+use ottla_model::error::ErrorCode;
 use ottla_model::ids::{TopicId, TopicPartition};
 use ottla_plugin_host::{Limits, Usage};
 use ottla_replication::{Acks, ClientBatch, OpenPartition, Partition, PartitionConfig};
@@ -14,7 +16,8 @@ use tempfile::TempDir;
 use super::audit::{Audit, Why};
 use super::memory::Memory;
 use super::pass::{Mode, Pass};
-use super::report::{Outcome, PartitionReport, Policy};
+use super::progress::TopicProgress;
+use super::report::{Failure, Outcome, PartitionReport, Policy};
 use crate::forwarding::LocalDestinations;
 use crate::partitions::Folders;
 use crate::plugins::retaining::RETENTION;
@@ -24,6 +27,7 @@ use crate::plugins::tests::policies::erases;
 struct Bench {
     stage: Stage,
     partition: Arc<Partition>,
+    progress: Result<TopicProgress, Failure>,
     _folder: TempDir,
 }
 
@@ -57,7 +61,7 @@ impl Bench {
         }
         let stage = Stage::new();
         stage.memory.put_topic("orders", 1, &[]);
-        Bench { stage, partition, _folder: folder }
+        Bench { stage, partition, progress: Ok(TopicProgress::default()), _folder: folder }
     }
 
     async fn attach(&self, version: &str, policy: Vec<u8>) {
@@ -78,6 +82,7 @@ impl Bench {
             why: &why,
             audit: &audit,
             usage: Usage::default(),
+            progress: &self.progress,
             now_ms: 1_000,
             pace: &mut pace,
             memory,
@@ -85,6 +90,15 @@ impl Bench {
         let lease = self.partition.begin_clean().unwrap();
         // As on a thread that may block.
         tokio::task::block_in_place(|| pass.run(&lease))
+    }
+
+    /// Lets the shards say this of consumer groups: each with its offset in the partition.
+    fn groups(&mut self, said: Result<&[(&str, i64)], ErrorCode>) {
+        let group = |&(group, offset): &(&str, i64)| GroupProgress {
+            group: group.into(),
+            partitions: vec![(0, offset, 900)],
+        };
+        self.progress = TopicProgress::of(said.map(|groups| groups.iter().map(group).collect()));
     }
 
     fn bytes(&self) -> u64 {
@@ -128,6 +142,49 @@ async fn a_dry_run_says_by_segment_what_would_go_and_changes_nothing() {
         [(0, false, Outcome::Judged), (14, false, Outcome::Judged), (30, true, Outcome::Judged)]
     );
     assert_eq!(report.segments[1].offsets, [(14, 30)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_of_segments_is_told_what_groups_have_read() {
+    let mut bench = Bench::new(PartitionConfig::default()).await;
+    bench.stage.alter("orders", &[(RETENTION, "consumed")]).await.unwrap();
+    for (groups, gone) in [
+        (&[][..], 0),
+        (&[("a", 13)], 0),
+        (&[("a", 14)], 1),
+        (&[("a", 40), ("b", 30)], 2),
+        (&[("a", 40), ("b", 40)], 3),
+    ] {
+        bench.groups(Ok(groups));
+        let report = bench.pass(Mode::DryRun, &mut Memory::default()).await;
+        assert_eq!((report.failure, report.totals.deleted_segments), (None, gone), "{groups:?}");
+        let told = report.groups.unwrap();
+        assert_eq!(told.count, groups.len() as u64);
+        assert_eq!(
+            told.slowest.first().and_then(|slowest| slowest.committed_offset),
+            groups.iter().map(|group| group.1).min()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_some_group_may_be_missing_no_policy_of_segments_is_asked() {
+    let mut bench = Bench::new(PartitionConfig::default()).await;
+    bench.groups(Err(ErrorCode::CoordinatorLoadInProgress));
+    let before = bench.bytes();
+    bench.stage.alter("orders", &[(RETENTION, "consumed")]).await.unwrap();
+    for mode in [Mode::Periodic, Mode::Now, Mode::DryRun] {
+        let report = bench.pass(mode, &mut Memory::default()).await;
+        assert_eq!(report.failure.expect("the pass fails").reason, "groups");
+        assert_eq!((bench.bytes(), report.totals.deleted_segments, report.groups), (before, 0, None));
+    }
+    bench.attach("1.0.0", erases("(global.get $erase)")).await;
+    let report = bench.pass(Mode::DryRun, &mut Memory::default()).await;
+    assert_eq!(
+        (report.failure, report.totals.erased_records),
+        (None, 40),
+        "records are judged without groups"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
