@@ -97,6 +97,14 @@ func (m *classic) sync(joined *kmsg.JoinGroupResponse) (int, error) {
 }
 
 func (m *classic) join(above int32) error {
+	if err := m.rejoin(); err != nil {
+		return err
+	}
+	return m.expect(above)
+}
+
+// rejoin goes on until a generation has dealt this member its partitions.
+func (m *classic) rejoin() error {
 	for {
 		joined, err := m.joinOnce()
 		if errors.Is(err, kerr.MemberIDRequired) {
@@ -120,9 +128,7 @@ func (m *classic) join(above int32) error {
 			return err
 		}
 		m.board.note(m.index, m.generation, owned)
-		if again, err := m.rebalances(); err != nil || !again {
-			return err
-		}
+		return nil
 	}
 }
 
@@ -143,13 +149,15 @@ func (m *classic) rebalances() (bool, error) {
 }
 
 func (m *classic) expect(above int32) error {
-	for ; m.generation <= above; time.Sleep(askAgainTime) {
+	for ; m.generation <= above || !m.board.calm(m.settings); time.Sleep(askAgainTime) {
 		again, err := m.rebalances()
 		if err != nil {
 			return err
 		}
 		if again {
-			return m.join(above)
+			if err := m.rejoin(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -95,29 +95,13 @@ func (m *consumer) join(above int32) error {
 	return m.expect(above)
 }
 
-// calm is a state of the whole group: this member need not ask any more.
-func (m *consumer) calm() bool {
-	m.board.mutex.Lock()
-	defer m.board.mutex.Unlock()
-	if m.board.failure != nil {
-		return true
-	}
-	_, at := m.board.atRest(len(m.board.epochs), m.partitions, -1)
-	return at && len(m.board.epochs) >= m.members-1
-}
-
-func (m *consumer) until(done func() bool) error {
-	for !done() {
+func (m *consumer) expect(above int32) error {
+	for ; m.epoch <= above || !m.board.calm(m.settings); time.Sleep(askAgainTime) {
 		if err := m.settle(false); err != nil {
 			return err
 		}
-		time.Sleep(askAgainTime)
 	}
 	return nil
-}
-
-func (m *consumer) expect(above int32) error {
-	return m.until(func() bool { return m.epoch > above && m.calm() })
 }
 
 func (m *consumer) leave() error {

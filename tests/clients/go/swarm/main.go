@@ -155,6 +155,17 @@ func (b *board) atRest(members, partitions int, after int32) (int32, bool) {
 	return first, sum == partitions && most-least <= 1
 }
 
+// calm is the state in which no member need ask any more: the group is at rest, with or without the one that comes and goes.
+func (b *board) calm(s *settings) bool {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	if b.failure != nil {
+		return true
+	}
+	_, at := b.atRest(len(b.epochs), s.partitions, -1)
+	return at && len(b.epochs) >= s.members-1
+}
+
 // member is one of the group. `join` and `expect` ask until it has come to an epoch above that one.
 type member interface {
 	join(above int32) error
