@@ -149,7 +149,7 @@ func (m *classic) rebalances() (bool, error) {
 }
 
 func (m *classic) expect(above int32) error {
-	for ; m.generation <= above || !m.board.calm(m.settings); time.Sleep(askAgainTime) {
+	for ; !m.board.calm(m.settings, m.generation > above); time.Sleep(askAgainTime) {
 		again, err := m.rebalances()
 		if err != nil {
 			return err

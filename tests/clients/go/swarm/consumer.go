@@ -96,7 +96,7 @@ func (m *consumer) join(above int32) error {
 }
 
 func (m *consumer) expect(above int32) error {
-	for ; m.epoch <= above || !m.board.calm(m.settings); time.Sleep(askAgainTime) {
+	for ; !m.board.calm(m.settings, m.epoch > above); time.Sleep(askAgainTime) {
 		if err := m.settle(false); err != nil {
 			return err
 		}

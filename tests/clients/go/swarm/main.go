@@ -88,6 +88,8 @@ type board struct {
 	epochs  map[int]int32
 	owned   map[int]int
 	failure error
+	// Nobody need ask any more, for all leave.
+	ends bool
 }
 
 func newBoard() *board {
@@ -109,6 +111,12 @@ func (b *board) forget(member int) {
 	delete(b.epochs, member)
 	delete(b.owned, member)
 	b.changed.Broadcast()
+}
+
+func (b *board) end() {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	b.ends = true
 }
 
 func (b *board) fail(err error) {
@@ -155,15 +163,16 @@ func (b *board) atRest(members, partitions int, after int32) (int32, bool) {
 	return first, sum == partitions && most-least <= 1
 }
 
-// calm is the state in which no member need ask any more: the group is at rest, with or without the one that comes and goes.
-func (b *board) calm(s *settings) bool {
+// calm is the state in which no member need ask any more: the group is at rest, with or without the one that comes and goes;
+// `moved` says whether the member has come to the epoch that it expects.
+func (b *board) calm(s *settings, moved bool) bool {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	if b.failure != nil {
+	if b.failure != nil || b.ends {
 		return true
 	}
 	_, at := b.atRest(len(b.epochs), s.partitions, -1)
-	return at && len(b.epochs) >= s.members-1
+	return moved && at && len(b.epochs) >= s.members-1
 }
 
 // member is one of the group. `join` and `expect` ask until it has come to an epoch above that one.
@@ -196,6 +205,12 @@ func topicID(s *settings) (id [16]byte, err error) {
 		return id, err
 	}
 	defer link.socket.Close()
+	// The first question for a coordinator makes a broker create its topic of offsets.
+	coordinator := kmsg.NewPtrFindCoordinatorRequest()
+	coordinator.Version, coordinator.CoordinatorKeys = 4, []string{s.group}
+	if _, err := link.ask(coordinator); err != nil {
+		return id, err
+	}
 	request := kmsg.NewPtrMetadataRequest()
 	request.Version = 12
 	topic := kmsg.NewMetadataRequestTopic()
@@ -274,8 +289,9 @@ func run(s *settings) ([]float64, error) {
 			return nil, fmt.Errorf("leave %d: %w", run, err)
 		}
 	}
+	b.end()
 	everyone(b, all, member.leave)
-	return took, nil
+	return took, b.failure
 }
 
 func main() {
