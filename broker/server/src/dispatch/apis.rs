@@ -24,13 +24,16 @@ macro_rules! with_apis {
             AlterConfigs 0..=2 => alter_configs, response;
             AlterReplicaLogDirs 1..=2 => alter_replica_log_dirs, response;
             ApiVersions 0..=4 => api_versions, response;
+            ConsumerGroupDescribe 0..=1 => consumer_group_describe, response;
             ConsumerGroupHeartbeat 0..=1 => consumer_group_heartbeat, outcome;
             CreatePartitions 0..=3 => create_partitions, response;
             CreateTopics 2..=7 => create_topics, response;
+            DeleteGroups 0..=2 => delete_groups, response;
             DeleteRecords 0..=2 => delete_records, response;
             DeleteTopics 1..=6 => delete_topics, response;
             DescribeCluster 0..=2 => describe_cluster, response;
             DescribeConfigs 1..=4 => describe_configs, response;
+            DescribeGroups 0..=6 => describe_groups, response;
             DescribeLogDirs 1..=4 => describe_log_dirs, response;
             DescribeProducers 0..=0 => describe_producers, response;
             DescribeTopicPartitions 0..=0 => describe_topic_partitions, response;
@@ -42,9 +45,11 @@ macro_rules! with_apis {
             JoinGroup 0..=9 => join_group, outcome;
             LeaveGroup 0..=5 => leave_group, outcome;
             ListConfigResources 0..=1 => list_config_resources, response;
+            ListGroups 0..=5 => list_groups, response;
             ListOffsets 1..=10 => list_offsets, response;
             Metadata 0..=13 => metadata, response;
             OffsetCommit 2..=9 => offset_commit, outcome;
+            OffsetDelete 0..=0 => offset_delete, response;
             OffsetFetch 1..=9 => offset_fetch, outcome;
             OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch, response;
             Produce 3..=13 => produce, outcome;

@@ -15,6 +15,9 @@ pub const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1
 /// Create, alter, describe, cluster action, describe configs, alter configs and idempotent write.
 pub const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 
+/// Read, delete, describe, describe configs and alter configs.
+pub const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+
 /// The brokers that can be reached by a listener, each with its address there.
 pub fn brokers<'a>(
     image: &'a Image,
