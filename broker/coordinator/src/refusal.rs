@@ -12,7 +12,7 @@ pub(crate) fn refusal(request: &Request, error: ErrorCode) -> Response {
         Request::JoinGroup(join) => joined(error, join.member.clone()).into(),
         Request::SyncGroup(_) => synced(error).into(),
         Request::Heartbeat(_) => Beaten { error }.into(),
-        Request::LeaveGroup(_) => Left { error, members: Vec::new() }.into(),
+        Request::LeaveGroup(leave) => left(error, &leave.members).into(),
         Request::ConsumerGroupHeartbeat(_) => consumer_beaten(error, None).into(),
         Request::OffsetCommit(commit) => {
             OffsetsCommitted { errors: vec![error; commit.offsets.len()] }.into()
@@ -60,6 +60,17 @@ pub(crate) fn joined(error: ErrorCode, member: String) -> Joined {
         leader: String::new(),
         skip_assignment: false,
         members: Vec::new(),
+    }
+}
+
+/// As in Kafka, that a member is not known is told of each member, also where the group is not.
+fn left(error: ErrorCode, members: &[LeavingMember]) -> Left {
+    match error {
+        ErrorCode::UnknownMemberId => Left {
+            error: ErrorCode::None,
+            members: members.iter().map(|member| (member.clone(), error)).collect(),
+        },
+        error => Left { error, members: Vec::new() },
     }
 }
 

@@ -1,6 +1,9 @@
 //! Groups of consumers, over real sockets, against a broker process: members that join, leave and crash, offsets that
 //! are committed and read back, restarts.
 
+mod admin;
 mod classic;
+mod hostile;
+mod kills;
 mod member;
 mod offsets;

@@ -1,9 +1,11 @@
 //! A member of a classic group, a request at a time, and the requests about groups that need no member.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::offset_commit_request::{
@@ -12,9 +14,9 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest, SyncGroupResponse,
-    TopicName,
+    CreateTopicsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
+    JoinGroupResponse, LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    SyncGroupResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use ottla_tests::broker::Process;
@@ -57,22 +59,29 @@ pub struct Member {
     pub group: String,
     pub id: String,
     pub generation: i32,
+    /// Of its one protocol.
+    pub metadata: Bytes,
     session_ms: i32,
 }
 
 impl Member {
     /// A connection, and no word to the group yet.
     pub async fn connect(broker: &Process, group: &str, session_ms: i32) -> Result<Member> {
-        let mut raw = broker.connect().await?;
+        Member::at(broker.kafka, group, session_ms).await
+    }
+
+    /// As [`Member::connect`], by the broker's address.
+    pub async fn at(address: SocketAddr, group: &str, session_ms: i32) -> Result<Member> {
+        let mut raw = Raw::connect(address).await?;
         let found = find_coordinator(&mut raw, group).await?;
         ensure!(found == 0, "FindCoordinator: {found}");
-        Ok(Member { raw, group: group.to_owned(), id: String::new(), generation: -1, session_ms })
+        let metadata = Bytes::from_static(b"subscription");
+        Ok(Member { raw, group: group.to_owned(), id: String::new(), generation: -1, metadata, session_ms })
     }
 
     pub fn join_request(&self) -> JoinGroupRequest {
-        let protocol = JoinGroupRequestProtocol::default()
-            .with_name(text("range"))
-            .with_metadata(Bytes::from_static(b"subscription"));
+        let protocol =
+            JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(self.metadata.clone());
         JoinGroupRequest::default()
             .with_group_id(group_id(&self.group))
             .with_session_timeout_ms(self.session_ms)
@@ -199,6 +208,23 @@ pub fn commit_request(group: &str, topic: &str, offsets: &[(i32, i64)]) -> Offse
         .with_group_id(group_id(group))
         .with_generation_id_or_member_epoch(-1)
         .with_topics(vec![topic])
+}
+
+/// Commits as somebody who is no member. Answers the partition's error.
+pub async fn commit_as(raw: &mut Raw, group: &str, topic: &str, partition: i32, offset: i64) -> Result<i16> {
+    let answer = raw.call(&commit_request(group, topic, &[(partition, offset)]), 8).await?;
+    Ok(answer.topics[0].partitions[0].error_code)
+}
+
+pub async fn create_topic(raw: &mut Raw, name: &str, partitions: i32) -> Result<()> {
+    let topic = CreatableTopic::default()
+        .with_name(TopicName(text(name)))
+        .with_num_partitions(partitions)
+        .with_replication_factor(1);
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+    let answer = raw.call(&request, 5).await?;
+    ensure!(answer.topics[0].error_code == 0, "{:?}", answer.topics[0]);
+    Ok(())
 }
 
 /// What was committed of a partition, or the error of the group. Waits for a coordinator that is loading.

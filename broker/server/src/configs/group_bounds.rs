@@ -12,9 +12,24 @@ const BOUNDED: [(&str, &str, &str); 3] = [
     (SESSION, "group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms"),
     (ASSIGNMENT, "group.consumer.min.assignment.interval.ms", "group.consumer.max.assignment.interval.ms"),
 ];
-const HEARTBEAT: &str = "consumer.heartbeat.interval.ms";
-const SESSION: &str = "consumer.session.timeout.ms";
-const ASSIGNMENT: &str = "consumer.assignment.interval.ms";
+pub const HEARTBEAT: &str = "consumer.heartbeat.interval.ms";
+pub const SESSION: &str = "consumer.session.timeout.ms";
+pub const ASSIGNMENT: &str = "consumer.assignment.interval.ms";
+
+/// The least and the most of each timer, in milliseconds.
+pub struct Bounds([(&'static str, i32, i32); 3]);
+
+impl Bounds {
+    pub fn read(broker: &Layers<'_>) -> Bounds {
+        Bounds(BOUNDED.map(|(name, least, most)| (name, bound(broker, least), bound(broker, most))))
+    }
+
+    /// `value`, or the bound of `name` that it has passed.
+    pub fn nearest(&self, name: &str, value: i32) -> i32 {
+        let bounds = self.0.iter().find(|(known, ..)| *known == name);
+        bounds.map_or(value, |(_, least, most)| value.min(*most).max(*least))
+    }
+}
 
 /// Refuses with INVALID_CONFIG what `configs`, all that a group would have, cannot be.
 pub fn check(broker: &Layers<'_>, configs: &Configs) -> Result<(), KafkaError> {

@@ -5,7 +5,7 @@
 mod answer;
 mod change;
 mod describe;
-mod group_bounds;
+pub mod group_bounds;
 mod resource;
 mod rules;
 

@@ -16,15 +16,22 @@ use uuid::Uuid;
 
 use super::settings;
 use crate::config::Config;
+use crate::configs::group_bounds::Bounds;
 use crate::metadata::Metadata;
 
 /// One moment of the cluster.
 pub struct View {
     image: Arc<Image>,
     settings: Settings,
+    bounds: Bounds,
     topics_version: u64,
     /// How many topics were deleted before it, since the broker started.
     pub deletions: u64,
+}
+
+fn read(config: &Config, image: &Image) -> (Settings, Bounds) {
+    let layers = config.layers(image);
+    (settings::settings(&layers), Bounds::read(&layers))
 }
 
 fn view_of(topic: &Topic) -> TopicView {
@@ -41,7 +48,7 @@ impl Cluster for View {
     }
 
     fn overrides(&self, group: &str) -> GroupOverrides {
-        settings::overrides(&self.image, group)
+        settings::overrides(&self.image, &self.bounds, group)
     }
 
     fn topic(&self, name: &str) -> Option<TopicView> {
@@ -78,8 +85,8 @@ pub struct Views {
 impl Views {
     pub fn new(metadata: Arc<Metadata>, config: Arc<Config>) -> Views {
         let image = metadata.image();
-        let settings = settings::settings(&config.layers(&image));
-        let first = View { image, settings, topics_version: 1, deletions: 0 };
+        let (settings, bounds) = read(&config, &image);
+        let first = View { image, settings, bounds, topics_version: 1, deletions: 0 };
         Views { metadata, config, current: ArcSwap::from_pointee(first), deleted: Mutex::default() }
     }
 
@@ -117,8 +124,10 @@ impl Views {
             deleted.push_back((deletions, name));
         }
         let changed = touched.is_none_or(|touched| !touched.is_empty());
+        let (settings, bounds) = read(&self.config, &image);
         let view = View {
-            settings: settings::settings(&self.config.layers(&image)),
+            settings,
+            bounds,
             image,
             topics_version: before.topics_version + u64::from(changed),
             deletions,

@@ -71,7 +71,8 @@ fn member(member: DescribedConsumer) -> Member {
         .with_client_id(text(&*member.client_id))
         .with_client_host(text(&*member.client_host))
         .with_subscribed_topic_names(member.subscribed_topics.iter().map(|name| topic_name(name)).collect())
-        .with_subscribed_topic_regex(member.subscribed_regex.map(text))
+        // Kafka tells an empty text of a member without one.
+        .with_subscribed_topic_regex(Some(text(member.subscribed_regex.unwrap_or_default())))
         .with_assignment(assignment(member.assigned))
         .with_target_assignment(assignment(member.target))
         .with_member_type(member.member_type)
