@@ -9,6 +9,7 @@ being processed in between. With --kills the broker is killed too, with -9, and 
 """
 
 import argparse
+import logging
 import random
 import re
 import subprocess
@@ -76,6 +77,12 @@ class Broker:
             self.kill()
 
 
+def silent():
+    logger = logging.getLogger("librdkafka")
+    logger.setLevel(logging.CRITICAL + 1)
+    return logger
+
+
 class Writer(threading.Thread):
     """Writes records to all partitions in turn, `rate` a second, until it has written enough and is told to end."""
 
@@ -84,8 +91,8 @@ class Writer(threading.Thread):
         self.topic, self.records, self.rate, self.ends, self.failure = topic, records, rate, [0] * PARTITIONS, None
         self.producer = Producer({
             "bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 5,
-            "message.timeout.ms": 0, "reconnect.backoff.max.ms": 200, "log_level": 2,
-        })
+            "message.timeout.ms": 0, "reconnect.backoff.max.ms": 200,
+        }, logger=silent()) # it would speak of each kill of the broker
         self.sent, self.enough = 0, threading.Event()
 
     def delivered(self, error, message):
