@@ -277,11 +277,14 @@ public final class ConsumerGroups {
 
     /** Without what differs from run to run: names, ids, times, ports, the width of columns. */
     private String alike(String line) {
-        return line.replace(topic, "TOPIC").replace(work.toString(), "WORK")
+        return line.replace(topic, "TOPIC").replace("\"TOPIC\"", "TOPIC").replace(work.toString(), "WORK")
             .replace(bootstrap, "BROKER").replaceAll("BROKER +\\(\\d+\\)", "COORDINATOR")
             .replaceAll("(member-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "ID")
             .replaceAll("\\b[A-Za-z0-9_-]{22}\\b(?= +/)", "ID")
             .replaceAll("20[0-9-]{8}T[0-9:.]{12}", "TIME").replaceAll("\\[20[0-9-]{8} [0-9:,]+\\]", "[TIME]")
-            .replaceAll(" +", " ").trim();
+            .replaceAll(" +", " ").trim()
+            // The epoch with which a group begins is the broker's matter.
+            .replaceAll("Stable \\d+ \\d+ 1$", "Stable EPOCH EPOCH 1")
+            .replaceAll("3 \\d+ (TOPIC:0,1,2) \\d+ (TOPIC:0,1,2)$", "3 EPOCH $1 EPOCH $2");
     }
 }
