@@ -5,5 +5,6 @@ mod admin;
 mod classic;
 mod hostile;
 mod kills;
+mod lag;
 mod member;
 mod offsets;
