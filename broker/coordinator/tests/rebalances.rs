@@ -184,6 +184,7 @@ fn a_commit_shows_that_a_member_lives() {
 #[test]
 fn the_protocol_that_most_prefer_is_chosen_of_those_that_all_support() {
     let cases: &[(&[&[&str]], &str)] = &[
+        (&[&["a", "a", "b"]], "a"),
         (&[&["a", "b"]], "a"),
         (&[&["a", "b"], &["b", "a"], &["b", "a"]], "b"),
         (&[&["a", "b"], &["b"]], "b"),

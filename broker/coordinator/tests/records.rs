@@ -199,6 +199,35 @@ fn each_version_of_a_group_is_read() {
 }
 
 #[test]
+fn a_member_that_a_record_names_twice_is_one() {
+    let member = MemberMetadata {
+        member: "m",
+        instance: Some("i"),
+        client_id: "c",
+        client_host: "/1",
+        rebalance_timeout_ms: 10_000,
+        session_timeout_ms: 10_000,
+        subscription: b"said",
+        assignment: b"",
+    };
+    let value = GroupMetadataValue {
+        protocol_type: "consumer",
+        generation: 1,
+        protocol: Some("range"),
+        leader: Some("m"),
+        state_since_ms: 5,
+        members: vec![member.clone(), member],
+    };
+    let mut world = World::without_delay();
+    world.log = vec![Record::new(&Key::GroupMetadata { group: "g" }, value.write())];
+    world.restart();
+    assert_eq!(world.ask(describe("g")).members.len(), 1);
+    assert_eq!(world.ask(static_join("g", "m", "i")).generation, 2);
+    world.ask(leave("g", "m"));
+    assert_eq!(world.ask(describe("g")).state, "Empty");
+}
+
+#[test]
 fn what_is_written_is_what_brokers_of_41_write() {
     let mut world = World::new();
     world.ask(commit("g", "t", 1, 42));

@@ -152,6 +152,11 @@ impl ClassicGroup {
     }
 
     pub(crate) fn add(&mut self, id: Arc<str>, member: Member) {
+        if let Some(older) = self.members.remove(&id) {
+            // Only a record could name a member twice.
+            self.joining -= usize::from(older.joining.is_some());
+            self.count_votes(&older, false);
+        }
         if let Some(instance) = &member.instance {
             self.instances.insert(Arc::clone(instance), Arc::clone(&id));
         }
@@ -308,7 +313,8 @@ impl ClassicGroup {
         match (&self.protocol_type, self.state) {
             // A simple group has no members whose absence could be counted.
             (None, _) => Some(commit_ms),
-            (Some(_), State::Empty) => Some(self.state_since_ms.unwrap_or(commit_ms)),
+            // An administrator may have committed since.
+            (Some(_), State::Empty) => Some(self.state_since_ms.unwrap_or(commit_ms).max(commit_ms)),
             (Some(_), State::Stable) if self.is_of_consumers() && self.subscribed.is_some() => {
                 Some(commit_ms)
             }

@@ -1,6 +1,7 @@
 //! JoinGroup: who may become a member, and what that does to the group. Each way through here ends in an answer, in a
 //! member that waits for the next generation, or in the record of a static member's new id.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -267,7 +268,13 @@ impl ClassicGroup {
             Some((name, _)) => Arc::clone(name),
             None => name.into(),
         };
-        join.protocols.iter().map(|(name, said)| (shared(name), Bytes::copy_from_slice(said))).collect()
+        // A name that comes twice would count as two votes.
+        let mut seen = HashSet::with_capacity(join.protocols.len());
+        join.protocols
+            .iter()
+            .filter(|(name, _)| seen.insert(name.as_str()))
+            .map(|(name, said)| (shared(name), Bytes::copy_from_slice(said)))
+            .collect()
     }
 
     /// The answer that tells a member of the present generation.

@@ -106,9 +106,9 @@ impl ClassicGroup {
     }
 
     pub(crate) fn beat(&mut self, token: Token, beat: &Heartbeat, turn: &mut Turn<'_>) {
-        let checked = self.check_member(&beat.member, beat.instance.as_deref()).and_then(|()| {
-            if beat.generation == self.generation { Ok(()) } else { Err(ErrorCode::IllegalGeneration) }
-        });
+        let of_generation =
+            if beat.generation == self.generation { Ok(()) } else { Err(ErrorCode::IllegalGeneration) };
+        let checked = self.check_member(&beat.member, beat.instance.as_deref()).and(of_generation);
         let error = match (checked, self.state) {
             (Err(error), _) => error,
             (Ok(()), State::Empty) => ErrorCode::UnknownMemberId,

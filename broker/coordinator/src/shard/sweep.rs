@@ -152,10 +152,10 @@ fn forget_topics(
 /// Removes the offsets that have expired, and the group with them if it has no members and nothing is left. Answers
 /// whether there is more to remove than one step takes.
 fn expire(name: &Arc<str>, entry: &Entry, retention_ms: i64, now_ms: i64, step: &mut Step) -> bool {
+    let is_read = |topic: &Arc<str>| !entry.group.is_empty() && entry.group.is_subscribed_to(topic);
     let is_expired = |topic: &Arc<str>, offset: &CommittedOffset| {
         let since_ms = entry.group.retention_since_ms(offset);
-        since_ms.is_some_and(|since_ms| offset.is_expired(now_ms, since_ms, retention_ms))
-            && !(entry.group.is_subscribed_to(topic) && !entry.group.is_empty())
+        !is_read(topic) && since_ms.is_some_and(|since_ms| offset.is_expired(now_ms, since_ms, retention_ms))
     };
     let mut offsets = Vec::new();
     let mut stays = false;
