@@ -3,6 +3,7 @@
 
 mod admin;
 mod classic;
+mod cli;
 mod hostile;
 mod kills;
 mod lag;

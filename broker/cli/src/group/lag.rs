@@ -22,9 +22,9 @@ pub struct Lag {
 
 impl Lag {
     pub async fn run(self, connect: &Connect) -> anyhow::Result<()> {
-        let source = Source::find(connect, &self.group).await?;
+        let mut source = Source::find(connect, &self.group).await?;
         if self.watch {
-            return watch::run(connect, &source, std::time::Duration::from_secs(self.interval)).await;
+            return watch::run(connect, &mut source, std::time::Duration::from_secs(self.interval)).await;
         }
         let report = source.look().await?;
         connect

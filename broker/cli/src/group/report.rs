@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 /// Who is asked.
 pub struct Source {
+    connect: Connect,
     cluster: Cluster,
     /// None for a broker that is not Ottla's.
     http: Option<AdminHttp>,
@@ -20,9 +21,8 @@ pub struct Source {
 impl Source {
     pub async fn find(connect: &Connect, group: &str) -> anyhow::Result<Source> {
         let cluster = connect.cluster().await?;
-        let listener = connect.admin_listener(&cluster).await?;
-        let http = listener.map(|address| AdminHttp::new(&address));
-        let mut source = Source { cluster, http, group: group.to_owned() };
+        let mut source = Source { connect: connect.clone(), cluster, http: None, group: group.to_owned() };
+        source.find_http().await?;
         if let Some(Err(error)) = source.judged()
             && error.is::<Unreachable>()
         {
@@ -32,9 +32,20 @@ impl Source {
         Ok(source)
     }
 
+    async fn find_http(&mut self) -> anyhow::Result<()> {
+        let listener = self.connect.admin_listener(&self.cluster).await?;
+        self.http = listener.map(|address| AdminHttp::new(&address));
+        Ok(())
+    }
+
     /// What is known now, in the form of `GET /v1/groups/{group}/lag`; null for what nobody knows.
-    pub async fn look(&self) -> anyhow::Result<Value> {
+    pub async fn look(&mut self) -> anyhow::Result<Value> {
         match self.judged() {
+            // A broker that was restarted may listen elsewhere.
+            Some(Err(error)) if error.is::<Unreachable>() => {
+                self.find_http().await?;
+                self.judged().unwrap_or(Err(error))
+            }
             Some(judged) => judged,
             None => self.plain().await,
         }
@@ -97,7 +108,7 @@ pub fn summary(report: &Value) -> String {
         text.push_str(&format!(", {rate:.1} commits/s"));
     }
     if let Some(complete) = report["complete"].as_f64().filter(|complete| *complete < 1.0) {
-        text.push_str(&format!("; judged on {:.0} % of a window so far", complete * 100.0));
+        text.push_str(&format!("; {:.0} % of its windows are full so far", complete * 100.0));
     }
     text
 }
@@ -161,7 +172,7 @@ mod tests {
         let said = summary(&judged);
         assert_eq!(
             said,
-            "group g: WARN, 12,345 records behind and 5 min, at most 12,345 in a partition, 2.0 commits/s; judged on 50 % of a window so far"
+            "group g: WARN, 12,345 records behind and 5 min, at most 12,345 in a partition, 2.0 commits/s; 50 % of its windows are full so far"
         );
         let full = rows(&judged, 10);
         assert_eq!(full[1][..6], ["WARN", "t", "0", "12345", "5 min", "▁█"]);

@@ -18,7 +18,7 @@ const SIZE_UNKNOWN: (usize, usize) = (80, 24);
 /// Lines around the partitions: the summary, the heading, what did not fit, the foot.
 const LINES_AROUND: usize = 5;
 
-pub async fn run(connect: &Connect, source: &Source, interval: Duration) -> anyhow::Result<()> {
+pub async fn run(connect: &Connect, source: &mut Source, interval: Duration) -> anyhow::Result<()> {
     let mut history = History::default();
     let first = history.continued(source.look().await?);
     let drawn = connect.output == Output::Text && std::io::stdout().is_terminal();

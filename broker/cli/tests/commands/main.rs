@@ -2,6 +2,7 @@
 //! something is wrong.
 
 mod demo;
+mod groups;
 mod ottla;
 mod plugins;
 mod records;

@@ -70,6 +70,11 @@ impl Broker {
         String::from_utf8(output.stderr).expect("text")
     }
 
+    /// Starts a command that goes on by itself.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        spawn(&[args, &["--bootstrap-server", &self.kafka]].concat())
+    }
+
     fn run(&self, args: &[&str], input: &str) -> Output {
         run(&[args, &["--bootstrap-server", &self.kafka]].concat(), input)
     }
@@ -82,14 +87,18 @@ impl Drop for Broker {
     }
 }
 
-pub fn run(args: &[&str], input: &str) -> Output {
-    let mut child = Command::new(PROGRAM)
+fn spawn(args: &[&str]) -> Child {
+    Command::new(PROGRAM)
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("the program starts");
+        .expect("the program starts")
+}
+
+pub fn run(args: &[&str], input: &str) -> Output {
+    let mut child = spawn(args);
     // A command that reads nothing may have ended.
     let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
     child.wait_with_output().expect("it ends")
