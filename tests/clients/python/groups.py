@@ -33,7 +33,7 @@ REST_SECONDS_MAX = 60
 # What follows a rest within this time belongs to the same rebalance.
 REST_SECONDS = 0.3
 # A partition that stays, in a rebalance of at least this length, must have been read from meanwhile.
-LONG_SECONDS = 1.0
+LONG_SECONDS = 2.0
 ALONE, JAVA = 0.7, 0.35
 KEYS = {
     "group.initial.rebalance.delay.ms": 100, "group.min.session.timeout.ms": 1000,
