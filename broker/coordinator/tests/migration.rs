@@ -298,7 +298,7 @@ fn without_members_a_group_takes_any_protocol() {
     assert_eq!(offsets(&mut world, "g"), [("t".to_owned(), 0, 7)]);
     check_restart(&mut world);
     world.ask(leave("g", &joined.member));
-    assert_eq!(world.ask(new_join("new")).member_epoch, 1);
+    assert_eq!(world.ask(new_join("new")).member_epoch, 2);
     assert_eq!(offsets(&mut world, "g"), [("t".to_owned(), 0, 7)]);
     check_restart(&mut world);
 }

@@ -69,8 +69,11 @@ impl<K: Ord> Counts<K> {
     }
 }
 
+/// The epoch of a group before its first member has changed anything: Kafka's first target is of epoch 2.
+const FIRST_EPOCH: i32 = 1;
+
 /// What is in the log of a group.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Durable {
     /// Rises with each change of members, subscriptions or topics.
     pub epoch: i32,
@@ -82,6 +85,20 @@ pub struct Durable {
     pub resolved: BTreeMap<Arc<str>, Arc<Resolved>>,
     /// A record of a broker before 4.1 that is to be removed.
     pub has_partition_metadata: bool,
+}
+
+impl Default for Durable {
+    fn default() -> Durable {
+        Durable {
+            epoch: FIRST_EPOCH,
+            metadata_hash: 0,
+            target_epoch: 0,
+            members: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            resolved: BTreeMap::new(),
+            has_partition_metadata: false,
+        }
+    }
 }
 
 /// What follows from the members.

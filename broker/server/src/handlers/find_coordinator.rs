@@ -46,7 +46,7 @@ pub async fn handle(
     if context.api_version < BATCHED {
         return FindCoordinatorResponse::default()
             .with_error_code(error.code())
-            .with_error_message(Some(text(error.name())))
+            .with_error_message(Some(text(message(error).unwrap_or(error.name()))))
             .with_node_id(node.id)
             .with_host(node.host)
             .with_port(node.port);
@@ -56,12 +56,18 @@ pub async fn handle(
         Coordinator::default()
             .with_key(key)
             .with_error_code(error.code())
-            .with_error_message(Some(StrBytes::default()))
+            .with_error_message(Some(text(message(error).unwrap_or_default())))
             .with_node_id(node.id)
             .with_host(node.host.clone())
             .with_port(node.port)
     });
     FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
+}
+
+/// What is wrong with the request itself.
+fn message(error: ErrorCode) -> Option<&'static str> {
+    (error == ErrorCode::InvalidRequest)
+        .then_some("there are coordinators of groups (key type 0) and, elsewhere, of transactions (1)")
 }
 
 /// This broker, once the topic is there and its shards are.

@@ -133,7 +133,12 @@ pub struct World {
 
 impl World {
     pub fn new(topics: &[(&str, i32)]) -> World {
-        let group = || ConsumerGroup::new(&"g".into());
+        // The tests count epochs from the first change on.
+        let group = || {
+            let mut group = ConsumerGroup::new(&"g".into());
+            group.durable.epoch = 0;
+            group
+        };
         World {
             table: Table::new(topics),
             group: group(),
