@@ -4,6 +4,7 @@
 mod admin;
 mod classic;
 mod cli;
+mod consumer;
 mod hostile;
 mod kills;
 mod lag;
