@@ -7,7 +7,6 @@ use bytes::Bytes;
 use ottla_model::error::ErrorCode;
 
 use super::group::{ClassicGroup, State};
-use super::join::Before;
 use crate::api::Joined;
 use crate::refusal::joined;
 use crate::timers::Timer;
@@ -33,6 +32,14 @@ pub(crate) struct Replaced {
     pub(super) old: Arc<str>,
     pub(super) id: Arc<str>,
     pub(super) before: Before,
+}
+
+/// What a static member said before it was replaced.
+#[derive(Debug)]
+pub(crate) struct Before {
+    pub(super) protocols: Vec<(Arc<str>, Bytes)>,
+    pub(super) session_timeout_ms: i32,
+    pub(super) rebalance_timeout_ms: i32,
 }
 
 impl ClassicGroup {

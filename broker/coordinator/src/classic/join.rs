@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_model::error::ErrorCode;
 
-use super::effect::{Effect, Replaced};
+use super::effect::{Before, Effect, Replaced};
 use super::group::{ClassicGroup, State};
 use super::life::extend_session;
 use super::member::Member;
@@ -300,12 +300,4 @@ impl ClassicGroup {
         });
         joined.collect()
     }
-}
-
-/// What a static member said before it was replaced.
-#[derive(Debug)]
-pub(crate) struct Before {
-    protocols: Vec<(Arc<str>, Bytes)>,
-    session_timeout_ms: i32,
-    rebalance_timeout_ms: i32,
 }
