@@ -24,10 +24,13 @@ pub(crate) struct Owner {
     pub client_id: Arc<str>,
 }
 
+/// By topic and partition.
+type OwnersOfGroup = HashMap<(Arc<str>, i32), Owner>;
+
 /// By group, topic and partition.
 #[derive(Debug, Default)]
 pub(crate) struct Owners {
-    by_group: HashMap<Arc<str>, HashMap<(Arc<str>, i32), Owner>>,
+    by_group: HashMap<Arc<str>, OwnersOfGroup>,
     count: usize,
 }
 

@@ -123,16 +123,16 @@ pub(in super::super) async fn clusters(State(admin): State<Admin>, uri: Uri) -> 
     found(&uri, "cluster list returned", json!({"clusters": names}))
 }
 
-/// A cluster, or the answer that there is none; a path that cannot be read names none.
-fn cluster_of(admin: &Admin, uri: &Uri, name: Option<&str>, message: &str) -> Result<Arc<Watched>, Response> {
-    name.and_then(|name| admin.lag.cluster(name)).cloned().ok_or_else(|| missing(uri, message))
+/// A cluster; a path that cannot be read names none.
+fn cluster_of(admin: &Admin, path: PathOf<String>) -> Option<Arc<Watched>> {
+    let Path(name) = path.ok()?;
+    admin.lag.cluster(&name).cloned()
 }
 
 pub(in super::super) async fn topics(State(admin): State<Admin>, uri: Uri, path: PathOf<String>) -> Response {
-    let name = path.ok().map(|Path(name)| name);
-    match cluster_of(&admin, &uri, name.as_deref(), "cluster not found") {
-        Ok(cluster) => found(&uri, "topic list returned", json!({"topics": cluster.logs.topics()})),
-        Err(missing) => missing,
+    match cluster_of(&admin, path) {
+        Some(cluster) => found(&uri, "topic list returned", json!({"topics": cluster.logs.topics()})),
+        None => missing(&uri, "cluster not found"),
     }
 }
 
@@ -141,12 +141,10 @@ pub(in super::super) async fn topic(
     uri: Uri,
     path: PathOf<(String, String)>,
 ) -> Response {
-    let no = "cluster or topic not found";
-    let Ok(Path((name, topic))) = path else { return missing(&uri, no) };
-    match cluster_of(&admin, &uri, Some(&name), no).map(|cluster| cluster.logs.ends_of(&topic)) {
-        Ok(Some(offsets)) => found(&uri, "topic offsets returned", json!({"offsets": offsets})),
-        Ok(None) => missing(&uri, no),
-        Err(missing) => missing,
+    let ends = path.ok().and_then(|Path((name, topic))| admin.lag.cluster(&name)?.logs.ends_of(&topic));
+    match ends {
+        Some(offsets) => found(&uri, "topic offsets returned", json!({"offsets": offsets})),
+        None => missing(&uri, "cluster or topic not found"),
     }
 }
 
@@ -155,13 +153,11 @@ pub(in super::super) async fn topic_consumers(
     uri: Uri,
     path: PathOf<(String, String)>,
 ) -> Response {
-    let no = "cluster not found";
-    let Ok(Path((name, topic))) = path else { return missing(&uri, no) };
-    match cluster_of(&admin, &uri, Some(&name), no) {
-        Ok(cluster) => {
-            found(&uri, "consumers of topic returned", json!({"consumers": cluster.groups_of_topic(&topic)}))
-        }
-        Err(missing) => missing,
+    let groups =
+        path.ok().and_then(|Path((name, topic))| Some(admin.lag.cluster(&name)?.groups_of_topic(&topic)));
+    match groups {
+        Some(groups) => found(&uri, "consumers of topic returned", json!({"consumers": groups})),
+        None => missing(&uri, "cluster not found"),
     }
 }
 
@@ -170,10 +166,9 @@ pub(in super::super) async fn consumers(
     uri: Uri,
     path: PathOf<String>,
 ) -> Response {
-    let name = path.ok().map(|Path(name)| name);
-    match cluster_of(&admin, &uri, name.as_deref(), "cluster not found") {
-        Ok(cluster) => found(&uri, "consumer list returned", json!({"consumers": cluster.groups()})),
-        Err(missing) => missing,
+    match cluster_of(&admin, path) {
+        Some(cluster) => found(&uri, "consumer list returned", json!({"consumers": cluster.groups()})),
+        None => missing(&uri, "cluster not found"),
     }
 }
 
@@ -184,10 +179,7 @@ pub(in super::super) async fn consumer(
 ) -> Response {
     let no = "cluster or consumer not found";
     let Ok(Path((name, group))) = path else { return missing(&uri, no) };
-    let cluster = match cluster_of(&admin, &uri, Some(&name), no) {
-        Ok(cluster) => cluster,
-        Err(missing) => return missing,
-    };
+    let Some(cluster) = admin.lag.cluster(&name).cloned() else { return missing(&uri, no) };
     let detail = off_the_runtime(move || {
         let owners = admin.lag.owners(&cluster);
         cluster.read(&group, |book, _, now_ms| {
