@@ -225,11 +225,15 @@ fn the_last_session_of_the_new_protocol_ends() {
     for member in [&first, &second] {
         rejoin(&mut world, member);
     }
+    world.append = Err(ErrorCode::NotEnoughReplicas);
     for _ in 0..5 {
         world.pass(9_000);
         world.ask(beat("g", &first, 3));
         world.ask(beat("g", &second, 3));
     }
+    assert_eq!(world.ask(describe("g")).error, ErrorCode::GroupIdNotFound, "its append is refused");
+    world.append = Ok(());
+    world.pass(1_000);
     assert_eq!(world.ask(describe("g")).members.len(), 2, "a classic group again");
 }
 
