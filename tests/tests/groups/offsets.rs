@@ -1,10 +1,13 @@
 //! Committed offsets, from commit to fetch, and the topic that keeps them.
 
 use anyhow::{Context, Result};
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
-use kafka_protocol::messages::{FindCoordinatorRequest, OffsetCommitRequest, OffsetFetchRequest, TopicName};
+use kafka_protocol::messages::{
+    CreatePartitionsRequest, FindCoordinatorRequest, OffsetCommitRequest, OffsetFetchRequest, TopicName,
+};
 use ottla_tests::broker::Process;
 use ottla_tests::client::{Client, batch};
 
@@ -18,6 +21,7 @@ const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const INVALID_TOPIC: i16 = 17;
 const ILLEGAL_GENERATION: i16 = 22;
+const INVALID_PARTITIONS: i16 = 37;
 const INVALID_REQUEST: i16 = 42;
 
 #[tokio::test]
@@ -65,7 +69,10 @@ async fn the_first_who_looks_for_a_coordinator_makes_the_topic() -> Result<()> {
     // Clients read it and do not write it.
     let refused = client.produce(TOPIC, 0, batch(&["x"], None)?, -1).await?;
     assert_eq!(refused.error_code, INVALID_TOPIC);
-    // The number of its partitions stays with it.
+    // The number of its partitions stays with it: by that, groups are found.
+    let more = CreatePartitionsTopic::default().with_name(TopicName(text(TOPIC))).with_count(8);
+    let answer = raw.call(&CreatePartitionsRequest::default().with_topics(vec![more]), 3).await?;
+    assert_eq!(answer.results[0].error_code, INVALID_PARTITIONS);
     broker.terminate()?;
     broker.restart()?;
     let mut client = Client::connect(broker.kafka).await?;
@@ -161,7 +168,7 @@ async fn a_commit_needs_the_generation() -> Result<()> {
 /// that, too.
 #[tokio::test]
 async fn commits_wait_for_a_flush_that_is_asked_for() -> Result<()> {
-    let mut broker = quick(&[])?;
+    let mut broker = quick(&["offsets.topic.compression.codec=4"])?;
     let mut client = Client::connect(broker.kafka).await?;
     client.create("read", 1, &[]).await?;
     let configs = [("cleanup.policy", "compact"), ("flush.messages", "1")];

@@ -100,7 +100,13 @@ fn append_one(
     let batch = ClientBatch { header, bytes, connection: CONNECTION, summary: Some(summary) };
     partition.append(&batch, None, Acks::All, now_ms).map_err(|error| {
         let partition = partition.topic_partition();
-        tracing::warn!(%partition, error = %error.error, "records of groups were not appended");
+        match error.error.code {
+            // A client can bring this about as often as it likes.
+            ErrorCode::MessageTooLarge => {
+                tracing::debug!(%partition, error = %error.error, "records of groups were not appended")
+            }
+            _ => tracing::warn!(%partition, error = %error.error, "records of groups were not appended"),
+        }
         error.error.code
     })
 }

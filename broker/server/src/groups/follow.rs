@@ -125,14 +125,18 @@ impl Groups {
 
     /// Loads one shard, and tries again as long as its partition is there no more than for now.
     async fn load_one(self: Arc<Self>, slots: Arc<Slots>, slot: Arc<Slot>) {
+        let mut is_told = false;
         loop {
             match self.try_load(&slots, &slot).await {
                 Ok(()) => return,
                 Err(LoadError::Partition(error)) => {
-                    tracing::warn!(
-                        shard = slot.index, %error,
-                        "the groups of this shard cannot be loaded now; their partition of {CONSUMER_OFFSETS} is not there"
-                    );
+                    // A disk that failed stays so until the next start.
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(
+                            shard = slot.index, %error,
+                            "the groups of this shard cannot be loaded now; their partition of {CONSUMER_OFFSETS} is not there"
+                        );
+                    }
                     slot.fail();
                     tokio::time::sleep(RETRY_AFTER).await;
                     if !slot.take_loading(true) {

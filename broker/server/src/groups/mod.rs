@@ -25,12 +25,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use ottla_controller::record::NO_LEADER;
 use ottla_coordinator::api::{Call, Request, Response};
 use ottla_coordinator::{Cluster, Committed, GroupProgress};
 use ottla_model::batch::Compression;
 use ottla_model::clock::Clock;
 use ottla_model::error::ErrorCode;
-use ottla_model::ids::TopicId;
+use ottla_model::ids::{BrokerId, TopicId};
 use ottla_model::topic_name::CONSUMER_OFFSETS;
 use tokio::sync::{Semaphore, watch};
 
@@ -168,6 +169,22 @@ impl Groups {
             answers.push(Err(self.absent()));
         }
         answers
+    }
+
+    /// The broker that leads the partition of a group.
+    ///
+    /// # Errors
+    /// COORDINATOR_NOT_AVAILABLE while there is no `__consumer_offsets`, or nobody leads that partition.
+    pub fn coordinator_of(&self, group: &str) -> Result<BrokerId, ErrorCode> {
+        let image = self.metadata.image();
+        let topic = image.topic(CONSUMER_OFFSETS).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+        let index = partition_for(group, topic.partitions.len());
+        let leader = topic.partitions.get(index).map(|partition| partition.leader);
+        let is_offline = i32::try_from(index).is_ok_and(|index| self.partitions.is_offline(topic.id, index));
+        match leader {
+            Some(leader) if leader != NO_LEADER && !is_offline => Ok(leader),
+            _ => Err(ErrorCode::CoordinatorNotAvailable),
+        }
     }
 
     /// What each group has read of a topic: those with a committed offset in it, and those that are subscribed to it.

@@ -33,17 +33,19 @@ pub async fn handle(
     context: &RequestContext,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let found = match request.key_type {
-        0 => group_coordinator(broker, context).await,
-        1 => Err(ErrorCode::CoordinatorNotAvailable),
-        2 if context.api_version >= SHARE => Err(ErrorCode::CoordinatorNotAvailable),
-        _ => Err(ErrorCode::InvalidRequest),
+    let refused = match request.key_type {
+        0 => ensure_topic(broker).await.err(),
+        1 => Some(ErrorCode::CoordinatorNotAvailable),
+        2 if context.api_version >= SHARE => Some(ErrorCode::CoordinatorNotAvailable),
+        _ => Some(ErrorCode::InvalidRequest),
     };
-    let (error, node) = match found {
-        Ok(node) => (ErrorCode::None, node),
-        Err(error) => (error, Node { id: NOBODY, host: StrBytes::default(), port: -1 }),
+    let find = |key: &str| {
+        let found = refused.map_or_else(|| group_coordinator(broker, context, key), Err);
+        let nobody = || Node { id: NOBODY, host: StrBytes::default(), port: -1 };
+        found.map_or_else(|error| (error, nobody()), |node| (ErrorCode::None, node))
     };
     if context.api_version < BATCHED {
+        let (error, node) = find(&request.key);
         return FindCoordinatorResponse::default()
             .with_error_code(error.code())
             .with_error_message(Some(text(message(error).unwrap_or(error.name()))))
@@ -51,14 +53,14 @@ pub async fn handle(
             .with_host(node.host)
             .with_port(node.port);
     }
-    // All groups live where their topic does.
     let coordinators = request.coordinator_keys.into_iter().map(|key| {
+        let (error, node) = find(&key);
         Coordinator::default()
             .with_key(key)
             .with_error_code(error.code())
             .with_error_message(Some(text(message(error).unwrap_or_default())))
             .with_node_id(node.id)
-            .with_host(node.host.clone())
+            .with_host(node.host)
             .with_port(node.port)
     });
     FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
@@ -70,8 +72,8 @@ fn message(error: ErrorCode) -> Option<&'static str> {
         .then_some("there are coordinators of groups (key type 0) and, elsewhere, of transactions (1)")
 }
 
-/// This broker, once the topic is there and its shards are.
-async fn group_coordinator(broker: &Arc<Broker>, context: &RequestContext) -> Result<Node, ErrorCode> {
+/// Returns once the topic is there, and its shards are.
+async fn ensure_topic(broker: &Arc<Broker>) -> Result<(), ErrorCode> {
     if broker.metadata.image().topic(CONSUMER_OFFSETS).is_none() {
         create_offsets_topic(broker).await.map_err(|error| {
             tracing::warn!(%error, "{CONSUMER_OFFSETS} cannot be created");
@@ -79,14 +81,15 @@ async fn group_coordinator(broker: &Arc<Broker>, context: &RequestContext) -> Re
         })?;
     }
     broker.groups.caught_up().await;
+    Ok(())
+}
+
+/// The broker of a group, as the client's listener reaches it.
+fn group_coordinator(broker: &Broker, context: &RequestContext, group: &str) -> Result<Node, ErrorCode> {
+    let leader = broker.groups.coordinator_of(group)?;
     let image = broker.metadata.image();
     let mut reachable = brokers(&image, &context.listener);
-    let (_, endpoint) = reachable
-        .find(|(known, _)| known.id == broker.config.node_id)
-        .ok_or(ErrorCode::CoordinatorNotAvailable)?;
-    Ok(Node {
-        id: BrokerId(broker.config.node_id),
-        host: text(&endpoint.host),
-        port: i32::from(endpoint.port),
-    })
+    let (_, endpoint) =
+        reachable.find(|(known, _)| known.id == leader).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    Ok(Node { id: BrokerId(leader), host: text(&endpoint.host), port: i32::from(endpoint.port) })
 }

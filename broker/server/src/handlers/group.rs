@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kafka_protocol::messages::ResponseKind;
 use kafka_protocol::protocol::StrBytes;
 use ottla_coordinator::api::Caller;
@@ -57,6 +58,11 @@ pub fn respond<A: Send + 'static>(
             }))
         }
     }
+}
+
+/// Bytes of a request that a group keeps: a copy, as a part would keep the whole request in memory.
+pub fn kept(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
 
 /// A string of a request, owned.

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::StrBytes;
 use ottla_coordinator::api::{JoinGroup, Joined};
 use ottla_model::error::ErrorCode;
 
-use super::group::{caller, owned, owned_option, respond, text_option};
+use super::group::{caller, kept, owned, owned_option, respond, text_option};
 use super::view::text;
 use crate::broker::Broker;
 use crate::dispatch::{Outcome, RequestContext};
@@ -40,7 +40,7 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Joi
             false => request.session_timeout_ms,
         },
         protocol_type: owned(&request.protocol_type),
-        protocols: request.protocols.into_iter().map(|one| (owned(&one.name), one.metadata)).collect(),
+        protocols: request.protocols.iter().map(|one| (owned(&one.name), kept(&one.metadata))).collect(),
         needs_member_id: version >= MEMBER_ID_REQUIRED && request.group_instance_id.is_none(),
         can_skip_assignment: version >= SKIP_ASSIGNMENT,
         reason: owned_option(&request.reason),

@@ -8,7 +8,7 @@ use kafka_protocol::messages::{ResponseKind, SyncGroupRequest, SyncGroupResponse
 use ottla_coordinator::api::{SyncGroup, Synced};
 use ottla_model::error::ErrorCode;
 
-use super::group::{owned, owned_option, respond, text_option};
+use super::group::{kept, owned, owned_option, respond, text_option};
 use crate::broker::Broker;
 use crate::dispatch::{Outcome, RequestContext};
 
@@ -33,8 +33,8 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Syn
         protocol: owned_option(&request.protocol_name),
         assignments: request
             .assignments
-            .into_iter()
-            .map(|one| (owned(&one.member_id), one.assignment))
+            .iter()
+            .map(|one| (owned(&one.member_id), kept(&one.assignment)))
             .collect(),
     };
     respond(broker, context, broker.groups.take(call), |answer| {
