@@ -87,14 +87,15 @@ impl Groups {
         self.shown.send_replace(Some(topic.id));
     }
 
-    /// Has every shard forget what was deleted, those too that nobody asks.
+    /// Has every shard forget what was deleted, those too that nobody asks. What a shard has not heard of that is being
+    /// loaded is kept for it.
     fn forget_deleted(&self) {
         let deletions = self.shared.views.now().deletions;
-        if !self.shared.views.deleted_after(0).is_empty() {
-            self.slots.load().slots.iter().for_each(Slot::forget_deleted);
-            // Shards that are loaded meanwhile look by themselves what is gone.
-            self.shared.views.forget_deleted(deletions);
+        if self.shared.views.deleted_after(0).is_empty() {
+            return;
         }
+        let seen = self.slots.load().slots.iter().filter_map(Slot::forget_deleted).min();
+        self.shared.views.forget_deleted(seen.unwrap_or(deletions));
     }
 
     fn tick(&self) -> i64 {

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::Guard;
 use ottla_coordinator::api::{ForgetTopics, Request, Response};
@@ -39,6 +39,8 @@ pub struct Slot {
     state: Mutex<State>,
     /// When the shard wants to be called next, by the monotonic clock.
     due_ms: AtomicI64,
+    /// How many of the deleted topics its shards have forgotten.
+    forgotten: AtomicU64,
 }
 
 enum State {
@@ -62,8 +64,6 @@ struct Serving {
     /// What was appended and is not committed, in the order of the log.
     uncommitted: VecDeque<Uncommitted>,
     last_token: u64,
-    /// How many of the deleted topics the shard has forgotten.
-    forgotten: u64,
 }
 
 struct Uncommitted {
@@ -100,7 +100,9 @@ pub fn for_clients(code: ErrorCode) -> ErrorCode {
 impl Slot {
     /// A slot whose shard is to be loaded.
     pub fn new(index: i32, shared: Arc<Shared>) -> Arc<Slot> {
-        Arc::new(Slot { index, shared, state: Mutex::new(State::Wanted), due_ms: AtomicI64::new(NEVER) })
+        let forgotten = AtomicU64::new(shared.views.now().deletions);
+        let state = Mutex::new(State::Wanted);
+        Arc::new(Slot { index, shared, state, due_ms: AtomicI64::new(NEVER), forgotten })
     }
 
     /// Takes a request: decides it, appends what follows, and answers if nothing is to be waited for.
@@ -111,7 +113,7 @@ impl Slot {
         let mut state = self.state.lock();
         let serving = state.serving()?;
         let mut work = Work::new(self);
-        work.forget_deleted(serving);
+        work.forget_deleted(self, serving);
         let token = serving.next_token();
         work.own = Some(token);
         let step = serving.shard.handle(Token(token), request, work.cluster(), work.now);
@@ -137,9 +139,14 @@ impl Slot {
         self.due_ms.load(Ordering::SeqCst)
     }
 
-    /// Has the shard forget the topics that were deleted. True once no shard of this slot knows them.
-    pub fn forget_deleted(self: &Arc<Slot>) {
+    /// Has the shard forget the topics that were deleted. Answers how many of them this slot has seen; none if no shard
+    /// will ever ask for more.
+    pub fn forget_deleted(self: &Arc<Slot>) -> Option<u64> {
         self.step(|_, _| {});
+        match &*self.state.lock() {
+            State::Failed | State::Ended => None,
+            State::Wanted | State::Loading | State::Serving(_) => Some(self.forgotten.load(Ordering::SeqCst)),
+        }
     }
 
     fn step(self: &Arc<Slot>, work_on: impl FnOnce(&mut Serving, &mut Work)) {
@@ -149,7 +156,7 @@ impl Slot {
             return;
         };
         let mut work = Work::new(self);
-        work.forget_deleted(serving);
+        work.forget_deleted(self, serving);
         work_on(serving, &mut work);
         work.end(self, &mut state);
     }
@@ -184,12 +191,11 @@ impl Slot {
             waiting: HashMap::new(),
             uncommitted: VecDeque::new(),
             last_token: 0,
-            forgotten: 0,
         };
         *state = State::Serving(Box::new(serving));
         let State::Serving(serving) = &mut *state else { return false };
         let mut work = Work::new(self);
-        serving.forgotten = work.view.deletions;
+        work.forget_deleted(self, serving);
         work.forget_unknown(serving);
         let step = serving.shard.begin(work.cluster(), work.now);
         work.carry_out(serving, step);
@@ -432,10 +438,11 @@ impl Work {
         }
     }
 
-    fn forget_deleted(&mut self, serving: &mut Serving) {
-        if serving.forgotten < self.view.deletions {
-            let topics = self.shared.views.deleted_after(serving.forgotten);
-            serving.forgotten = self.view.deletions;
+    fn forget_deleted(&mut self, slot: &Slot, serving: &mut Serving) {
+        let forgotten = slot.forgotten.load(Ordering::SeqCst);
+        if forgotten < self.view.deletions {
+            let topics = self.shared.views.deleted_after(forgotten);
+            slot.forgotten.store(self.view.deletions, Ordering::SeqCst);
             self.forget(serving, topics);
         }
     }
