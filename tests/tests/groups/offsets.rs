@@ -70,7 +70,10 @@ async fn the_first_who_looks_for_a_coordinator_makes_the_topic() -> Result<()> {
     let refused = client.produce(TOPIC, 0, batch(&["x"], None)?, -1).await?;
     assert_eq!(refused.error_code, INVALID_TOPIC);
     // The number of its partitions stays with it: by that, groups are found.
-    let more = CreatePartitionsTopic::default().with_name(TopicName(text(TOPIC))).with_count(8);
+    let more = CreatePartitionsTopic::default()
+        .with_name(TopicName(text(TOPIC)))
+        .with_count(8)
+        .with_assignments(None);
     let answer = raw.call(&CreatePartitionsRequest::default().with_topics(vec![more]), 3).await?;
     assert_eq!(answer.results[0].error_code, INVALID_PARTITIONS);
     broker.terminate()?;
