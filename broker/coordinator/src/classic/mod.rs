@@ -9,6 +9,7 @@ mod life;
 mod member;
 mod protocol;
 mod rebalance;
+mod settle;
 mod sync;
 
 pub(crate) use effect::Effect;
