@@ -85,9 +85,7 @@ impl Scene {
             match answer.topics[0].partitions[0].error_code {
                 0 => return Ok(()),
                 // Its coordinator is loading.
-                14 | 15 | 16 if begun.elapsed() < PATIENCE => {
-                    tokio::time::sleep(Duration::from_millis(20)).await
-                }
+                14..=16 if begun.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(20)).await,
                 other => bail!("commit: {other}"),
             }
         }

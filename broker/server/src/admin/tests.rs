@@ -344,7 +344,7 @@ async fn the_description_and_the_routes_agree() {
     assert_eq!(described.len(), 37);
     for (path, _) in &described {
         let concrete =
-            path.replace("{version}", "1.0.0").replace("{kind}", "storage").replace('{', "").replace('}', "");
+            path.replace("{version}", "1.0.0").replace("{kind}", "storage").replace(['{', '}'], "");
         for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
             let (status, text) = served.send(&format!("{method} {concrete} HTTP/1.1"), b"").await;
             let expected = described.contains(&(path.clone(), method.to_owned()));
