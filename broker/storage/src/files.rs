@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 use crate::disk;
 
-/// How much of the process' descriptor limit segments and indexes may take; the rest is for connections.
-const SHARE_OF_DESCRIPTORS: u64 = 2;
+/// Segments and indexes may take a third of the descriptors of the process; the rest is for connections.
+const SHARE_OF_DESCRIPTORS: u64 = 3;
 /// At least and at most so many files stay open, whatever the limit of the process.
 const FILES_MIN: u64 = 64;
 const FILES_MAX: u64 = 100_000;

@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 /// Latencies up to here are told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 120_000_000;
 
+/// How long a coordinator may take until it is there, and how often it is asked meanwhile.
+const COORDINATOR_WAIT: Duration = Duration::from_secs(30);
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
+
 /// Partitions that one commit may name.
 const PARTITIONS_MAX: i64 = 10_000;
 
@@ -129,11 +133,8 @@ impl Commits {
         }
         // What the first commit of a group costs more is no commit's price; nor is the broker's topic of offsets.
         for lane in &mut lanes {
-            for index in 0..lane.groups.len() {
-                begin_commit(&lane.connection, &lane.groups[index], None, &lane.offsets)
-                    .await?
-                    .wait()
-                    .await?;
+            for group in &lane.groups {
+                lane.commit_first(group).await?;
             }
         }
         Ok(lanes)
@@ -228,6 +229,21 @@ impl Lane {
     }
 
     /// The next group's next offset.
+    /// A coordinator whose topic was made just now is not there at once.
+    async fn commit_first(&self, group: &str) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        loop {
+            let commit = begin_commit(&self.connection, group, None, &self.offsets).await?;
+            match commit.wait().await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_retriable() && begin.elapsed() < COORDINATOR_WAIT => {
+                    tokio::time::sleep(COORDINATOR_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     async fn commit(&mut self) -> anyhow::Result<CommitAnswer> {
         self.sent += 1;
         let offset = self.sent as i64;

@@ -43,11 +43,11 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// How many connections may be open at once where a process may open `files_max` files: half of them are for the logs,
+    /// How many connections may be open at once where a process may open `files_max` files: a third of them is for the logs,
     /// and some for everything else that a broker opens now and then.
     pub fn places_within(files_max: Option<u64>) -> usize {
         let Some(files_max) = files_max else { return usize::MAX };
-        let left = (files_max / 2).saturating_sub(OTHER_FILES);
+        let left = (files_max - files_max / 3).saturating_sub(OTHER_FILES);
         usize::try_from(left).unwrap_or(usize::MAX).max(PLACES_MIN)
     }
 
