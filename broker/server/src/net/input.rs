@@ -8,6 +8,7 @@ use crate::codec::LENGTH_BYTES;
 use bytes::{Bytes, BytesMut};
 use std::io;
 use std::sync::Arc;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// A frame length outside the bounds.
@@ -90,7 +91,17 @@ impl Input {
     /// Reads once what the socket has, without waiting. Ask `may_have_room` before.
     pub(crate) fn read(&mut self, stream: &TcpStream) -> io::Result<Read> {
         self.make_room();
-        match stream.try_read_buf(&mut self.buffer) {
+        let room = self.buffer.capacity() - self.buffer.len();
+        let mut drained = false;
+        // A read that leaves room has emptied the socket. Saying so spares the call that would find nothing; a close
+        // that came along is still told, as the runtime keeps that apart.
+        let read = stream.try_io(Interest::READABLE, || {
+            let count = stream.try_read_buf(&mut self.buffer)?;
+            drained = count > 0 && count < room;
+            if drained { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        });
+        match read {
+            _ if drained => Ok(Read::Some),
             Ok(0) => Ok(Read::End),
             Ok(_) => Ok(Read::Some),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
