@@ -25,6 +25,9 @@ fn listed(response: &ListConfigResourcesResponse) -> Vec<(i8, &str)> {
     one.map(|resource| (resource.resource_type, resource.resource_name.as_str())).collect()
 }
 
+/// Key, operation and value.
+type Change<'a> = (&'a str, i8, Option<&'a str>);
+
 #[tokio::test]
 async fn a_group_has_timers_of_its_own_and_keeps_them_over_a_kill() -> Result<()> {
     let mut broker = Process::start(&["group.consumer.session.timeout.ms=46000"])?;
@@ -37,7 +40,7 @@ async fn a_group_has_timers_of_its_own_and_keeps_them_over_a_kill() -> Result<()
     assert_eq!((value(&before, HEARTBEAT)?, config_source(&before, HEARTBEAT)?), ("5000", 5));
     assert!(!config(&before, SESSION)?.read_only);
 
-    let cases: &[(&[(&str, i8, Option<&str>)], i16, &str)] = &[
+    let cases: &[(&[Change<'_>], i16, &str)] = &[
         (&[(SESSION, 0, Some("50000")), (HEARTBEAT, 0, Some("6000"))], 0, ""),
         (&[(SESSION, 0, Some("44999"))], INVALID_CONFIG, "group.consumer.min.session.timeout.ms"),
         (&[(SESSION, 0, Some("60001"))], INVALID_CONFIG, "group.consumer.max.session.timeout.ms"),
