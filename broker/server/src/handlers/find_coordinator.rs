@@ -1,6 +1,6 @@
 //! FindCoordinator: which broker a group must talk to. Called by the router. The first one asked creates the topic
-//! `__consumer_offsets`, as in Kafka. Coordinators of transactions and of share groups there are none: what Kafka
-//! answers while it has none is answered.
+//! `__consumer_offsets`, as in Kafka. Coordinators of transactions and of share groups there are none, and who asks for
+//! one is told so at once: an error that clients repeat would have them wait for it until their time is over.
 
 use std::sync::Arc;
 
@@ -17,8 +17,6 @@ use crate::dispatch::RequestContext;
 
 /// From this version on a request names several keys (KIP-699).
 const BATCHED: i16 = 4;
-/// From this version on there are share groups (KIP-932).
-const SHARE: i16 = 6;
 const NOBODY: BrokerId = BrokerId(-1);
 
 /// Where a coordinator is.
@@ -35,8 +33,6 @@ pub async fn handle(
 ) -> FindCoordinatorResponse {
     let refused = match request.key_type {
         0 => ensure_topic(broker).await.err(),
-        1 => Some(ErrorCode::CoordinatorNotAvailable),
-        2 if context.api_version >= SHARE => Some(ErrorCode::CoordinatorNotAvailable),
         _ => Some(ErrorCode::InvalidRequest),
     };
     let find = |key: &str| {
@@ -68,8 +64,9 @@ pub async fn handle(
 
 /// What is wrong with the request itself.
 fn message(error: ErrorCode) -> Option<&'static str> {
-    (error == ErrorCode::InvalidRequest)
-        .then_some("there are coordinators of groups (key type 0) and, elsewhere, of transactions (1)")
+    (error == ErrorCode::InvalidRequest).then_some(
+        "this broker coordinates groups (key type 0); it has no transactions (1) and no share groups (2)",
+    )
 }
 
 /// Returns once the topic is there, and its shards are.
