@@ -106,6 +106,8 @@ fn a_live_group_is_shown_and_left_alone() {
     let sentence = broker.failure(&["group", "delete", "live-0"]);
     assert!(sentence.contains("NON_EMPTY_GROUP") && sentence.contains("stop them first"), "{sentence}");
 
+    // Long enough for a heartbeat of every 50 ms.
+    std::thread::sleep(Duration::from_secs(1));
     let interrupted = Command::new("kill").args(["-INT", &held.id().to_string()]).status();
     assert!(interrupted.is_ok_and(|status| status.success()));
     let output = held.wait_with_output().expect("it ends");
