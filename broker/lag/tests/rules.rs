@@ -220,7 +220,7 @@ fn false_alarms_are_none_and_trouble_is_not_missed() {
             "OK",
         ),
         (
-            // Issue 714, first half: caught up before does not excuse going back.
+            // Burrow's #714, first half: caught up before does not excuse going back.
             "at the end, then back by much",
             Story {
                 commits: every(5, 10, |n| if n < 9 { n * 100 } else { 10 }, |n| n * 100),
@@ -230,7 +230,7 @@ fn false_alarms_are_none_and_trouble_is_not_missed() {
             "OK",
         ),
         (
-            // Issue 714, second half: it is back where it was.
+            // Burrow's #714, second half: it is back where it was.
             "went back, and passed where it was",
             Story {
                 commits: every(5, 10, |n| if n == 3 { 10 } else { n * 100 }, |n| 5_000 + n * 90),
@@ -281,7 +281,7 @@ fn false_alarms_are_none_and_trouble_is_not_missed() {
 
 #[test]
 fn a_topic_made_anew_begins_anew() {
-    // Issue 256.
+    // Burrow's #256.
     let mut book = book();
     for n in 0..10 {
         let span = Span { start: 0, end: 5_000 + n * 10 };
