@@ -30,4 +30,4 @@ pub use cluster::{Cluster, GroupOverrides, Migration, Settings, TopicView};
 pub use records::{Record, ReplayError};
 pub use shard::Shard;
 pub use step::{Committed, GroupProgress, OffsetChange, Settled, Step};
-pub use turn::{Answer, Now, Token};
+pub use turn::{Answer, Now, Token, error_of_append};

@@ -54,8 +54,8 @@ impl Answers {
     }
 }
 
-/// What a client is told when the records that its request asked for could not be appended.
-pub(crate) fn error_of_append(error: ErrorCode) -> ErrorCode {
+/// What a client is told when the records that its request asked for could not be appended, or not committed.
+pub fn error_of_append(error: ErrorCode) -> ErrorCode {
     match error {
         ErrorCode::UnknownTopicOrPartition | ErrorCode::NotEnoughReplicas | ErrorCode::RequestTimedOut => {
             ErrorCode::CoordinatorNotAvailable

@@ -1,7 +1,7 @@
 //! The whole picture of 100,000 pairs: every one judged, every group with its figures; and what one commit costs.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ottla_lag::{Book, Ends, Position, Settings, Span};
+use ottla_lag::{Book, Ends, Position, Settings};
 use std::hint::black_box;
 
 const GROUPS: i64 = 1_000;
@@ -14,8 +14,8 @@ impl Ends for Growing {
         Ok(1)
     }
 
-    fn span(&mut self, partition: i32) -> Option<Span> {
-        Some(Span { start: 0, end: self.0 * 1_000 + i64::from(partition) })
+    fn end(&mut self, partition: i32) -> Option<i64> {
+        Some(self.0 * 1_000 + i64::from(partition))
     }
 }
 
@@ -34,8 +34,8 @@ fn filled() -> Book {
                     at_ms: round * 5_000,
                     source: 0,
                 };
-                let span = Span { start: 0, end: 1_000 * (round + 1) };
-                book.commit(&position, Some(1), Some(span), round * 5_000);
+                let end = 1_000 * (round + 1);
+                book.commit(&position, Some(1), Some(end), round * 5_000);
             }
         }
     }
@@ -67,8 +67,8 @@ fn picture(criterion: &mut Criterion) {
                 at_ms: 61_000 + round,
                 source: 0,
             };
-            let span = Span { start: 0, end: 20_000 + round };
-            black_box(book.commit(&position, Some(1), Some(span), 61_000 + round))
+            let end = 20_000 + round;
+            black_box(book.commit(&position, Some(1), Some(end), 61_000 + round))
         });
     });
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::bounds::{NAME_BYTES_MAX, WINDOW_MAX};
 use crate::names::Named;
 use crate::pairs::Pair;
-use crate::places::{Looks, Place, Span};
+use crate::places::{Looks, Place};
 use crate::slab::Slab;
 use crate::status::GroupStatus;
 use crate::window::Commit;
@@ -84,8 +84,8 @@ pub trait Ends {
     /// Turns to a topic. Answers which topic bears the name now, or `Err(true)` if none does and `Err(false)` if that
     /// cannot be told.
     fn topic(&mut self, name: &str) -> Result<u128, bool>;
-    /// What a partition of that topic holds, if that can be told.
-    fn span(&mut self, partition: i32) -> Option<Span>;
+    /// The end (exclusive) of what consumers may read of a partition of that topic, if that can be told.
+    fn end(&mut self, partition: i32) -> Option<i64>;
 }
 
 #[derive(Debug, Default)]
@@ -164,12 +164,12 @@ impl Book {
     }
 
     /// Takes a commit. `topic_id` is the topic that bears the name now, where that is known: another one than before
-    /// makes its groups begin anew. `span` is what the partition's log holds, where that is known.
+    /// makes its groups begin anew. `end` is where the partition's log ends, where that is known.
     pub fn commit(
         &mut self,
         position: &Position<'_>,
         topic_id: Option<u128>,
-        span: Option<Span>,
+        end: Option<i64>,
         now_ms: i64,
     ) -> Taken {
         if position.offset < 0 || position.partition < 0 {
@@ -188,15 +188,15 @@ impl Book {
         else {
             return Taken::Ignored;
         };
-        if let Some(span) = span {
-            place_state.look(looks.row_mut(place), span, now_ms, settings.look_ms);
+        if let Some(end) = end {
+            place_state.look(looks.row_mut(place), end, now_ms, settings.look_ms);
         }
         let row = commits.row_mut(pair);
         let at = (position.offset, position.at_ms);
         state.is_confirmed = true;
-        state.commit(row, at, place_state.span, settings.distance_ms, now_ms);
+        state.commit(row, at, place_state.end, settings.distance_ms, now_ms);
         let before = state.status;
-        Taken::Yes { judge: state.judge(row, place_state.span, now_ms) != before }
+        Taken::Yes { judge: state.judge(row, place_state.end, now_ms) != before }
     }
 
     /// Forgets a position. Whether there was one.

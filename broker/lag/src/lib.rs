@@ -20,7 +20,6 @@ mod window;
 pub use book::{Book, Change, Ends, Position, Settings, Taken, Wanted};
 pub use judge::{Case, judge, patience_ms};
 pub use pairs::Unread;
-pub use places::Span;
 pub use status::{GroupStatus, Status};
 pub use view::{GroupView, PairView};
 pub use window::{Commit, LAG_UNKNOWN, Window};

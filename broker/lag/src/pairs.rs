@@ -2,7 +2,6 @@
 //! commit and each look.
 
 use crate::judge::{Case, judge};
-use crate::places::Span;
 use crate::status::Status;
 use crate::window::{Commit, LAG_UNKNOWN, Ring, Window};
 
@@ -74,7 +73,7 @@ impl Pair {
         &mut self,
         row: &mut [Commit],
         (offset, at_ms): (i64, i64),
-        span: Option<Span>,
+        end: Option<i64>,
         distance_ms: i64,
         now_ms: i64,
     ) {
@@ -84,7 +83,7 @@ impl Pair {
         }
         // A clock that was set back must not turn the window around.
         let at_ms = known.map_or(at_ms, |_| at_ms.max(self.last_commit_ms));
-        let lag = span.map_or(LAG_UNKNOWN, |span| span.end.saturating_sub(offset).max(0));
+        let lag = end.map_or(LAG_UNKNOWN, |end| end.saturating_sub(offset).max(0));
         let waited_ms = match self.behind_since_ms {
             NEVER => 0,
             since => {
@@ -118,28 +117,28 @@ impl Pair {
     }
 
     /// Records between the offset and the log's end.
-    pub fn lag(&self, row: &[Commit], span: Option<Span>) -> Option<i64> {
-        Some(span?.end.saturating_sub(self.offset(row)?).max(0))
+    pub fn lag(&self, row: &[Commit], end: Option<i64>) -> Option<i64> {
+        Some(end?.saturating_sub(self.offset(row)?).max(0))
     }
 
     /// The same, but 0 where it is known that nothing between the two can be read.
-    fn readable(&self, row: &[Commit], span: Span) -> i64 {
-        let lag = self.lag(row, Some(span)).unwrap_or(0);
-        let known = self.offset(row) == Some(self.unread_for) && self.unread_end == span.end;
+    fn readable(&self, row: &[Commit], end: i64) -> i64 {
+        let lag = self.lag(row, Some(end)).unwrap_or(0);
+        let known = self.offset(row) == Some(self.unread_for) && self.unread_end == end;
         if known && self.unread == Unread::Nothing { 0 } else { lag }
     }
 
     /// Judges the window by where the log ends now.
-    pub fn judge(&mut self, row: &[Commit], span: Option<Span>, now_ms: i64) -> Status {
-        let Some(span) = span else {
+    pub fn judge(&mut self, row: &[Commit], end: Option<i64>, now_ms: i64) -> Status {
+        let Some(end) = end else {
             self.status = Status::Ok;
             return Status::Ok;
         };
-        let lag = self.readable(row, span);
+        let lag = self.readable(row, end);
         self.note_lag(lag, now_ms);
         self.status = judge(&Case {
             window: self.window(row),
-            end: span.end,
+            end,
             lag,
             last_commit_ms: self.last_commit_ms,
             behind_since_ms: (self.behind_since_ms != NEVER).then_some(self.behind_since_ms),
@@ -149,16 +148,16 @@ impl Pair {
     }
 
     /// The offset whose record's age is worth a look: something lies behind it, and it was not looked up yet.
-    pub fn wants_age(&self, row: &[Commit], span: Option<Span>) -> Option<i64> {
-        let span = span?;
+    pub fn wants_age(&self, row: &[Commit], end: Option<i64>) -> Option<i64> {
+        let end = end?;
         let offset = self.offset(row)?;
         let is_known = match self.unread {
-            Unread::Nothing => self.unread_for == offset && self.unread_end == span.end,
+            Unread::Nothing => self.unread_for == offset && self.unread_end == end,
             Unread::Since(_) => self.unread_for == offset,
             // Looked up in vain: another end may bring what can be read.
-            Unread::Unknown => self.unread_for == offset && self.unread_end == span.end,
+            Unread::Unknown => self.unread_for == offset && self.unread_end == end,
         };
-        (span.end > offset && !is_known).then_some(offset)
+        (end > offset && !is_known).then_some(offset)
     }
 
     /// Takes what a look at `offset` found while the log ended at `end`.
@@ -177,7 +176,7 @@ impl Pair {
     }
 
     /// Whether it is known that nothing can be read between the offset and the end.
-    pub fn has_nothing(&self, row: &[Commit], span: Span) -> bool {
-        self.readable(row, span) == 0
+    pub fn has_nothing(&self, row: &[Commit], end: i64) -> bool {
+        self.readable(row, end) == 0
     }
 }

@@ -4,15 +4,6 @@
 use crate::slab::Slab;
 use crate::window::Ring;
 
-/// What a log holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// The first offset.
-    pub start: i64,
-    /// The end (exclusive) of what consumers may read.
-    pub end: i64,
-}
-
 /// A look at a log's end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Look {
@@ -28,40 +19,41 @@ pub(crate) struct Place {
     pub in_topic: u32,
     /// Pairs that refer to it; it goes with the last one.
     pub users: u32,
-    pub span: Option<Span>,
+    /// The end (exclusive) of what consumers may read.
+    pub end: Option<i64>,
     ring: Ring,
 }
 
 impl Place {
     pub fn new(topic: u32, partition: i32, in_topic: u32) -> Place {
-        Place { topic, partition, in_topic, users: 0, span: None, ring: Ring::default() }
+        Place { topic, partition, in_topic, users: 0, end: None, ring: Ring::default() }
     }
 
     /// Takes note of what the log holds. A look that follows the one before within `distance_ms` adds none.
-    pub fn look(&mut self, row: &mut [Look], span: Span, now_ms: i64, distance_ms: i64) {
-        self.span = Some(span);
+    pub fn look(&mut self, row: &mut [Look], end: i64, now_ms: i64, distance_ms: i64) {
+        self.end = Some(end);
         let due = self.ring.last(row).is_none_or(|last| {
             // A log that shrank is another one: its earlier ends say nothing.
-            last.end > span.end || now_ms.saturating_sub(last.at_ms) >= distance_ms
+            last.end > end || now_ms.saturating_sub(last.at_ms) >= distance_ms
         });
-        if self.ring.last(row).is_some_and(|last| last.end > span.end) {
+        if self.ring.last(row).is_some_and(|last| last.end > end) {
             self.ring = Ring::default();
         }
         if due {
-            self.ring.push(row, Look { at_ms: now_ms, end: span.end });
+            self.ring.push(row, Look { at_ms: now_ms, end });
         }
     }
 
     pub fn forget_looks(&mut self) {
         self.ring = Ring::default();
-        self.span = None;
+        self.end = None;
     }
 
     /// Records per second that were added since the oldest look; none before there is a second of history.
     pub fn produce_rate(&self, row: &[Look], now_ms: i64) -> Option<f64> {
         let (older, _) = self.ring.pieces(row);
-        let (first, span) = (older.first()?, self.span?);
-        per_second(span.end - first.end, now_ms.saturating_sub(first.at_ms))
+        let (first, end) = (older.first()?, self.end?);
+        per_second(end - first.end, now_ms.saturating_sub(first.at_ms))
     }
 
     /// About when the log's end passed `offset`, by two looks around it.
@@ -95,20 +87,19 @@ mod tests {
     fn growth_and_the_time_of_an_offset() {
         let mut row = [Look::default(); 3];
         let mut place = Place::new(0, 0, 0);
-        let span = |end| Span { start: 0, end };
         assert_eq!(place.produce_rate(&row, 0), None);
-        place.look(&mut row, span(100), 1_000, 500);
+        place.look(&mut row, 100, 1_000, 500);
         assert_eq!((place.produce_rate(&row, 1_500), place.passed_at_ms(&row, 50)), (None, None));
-        place.look(&mut row, span(140), 1_200, 500);
+        place.look(&mut row, 140, 1_200, 500);
         assert_eq!(place.produce_rate(&row, 2_000), Some(40.0), "too soon for a look, not for the end");
-        place.look(&mut row, span(200), 2_000, 500);
-        place.look(&mut row, span(400), 4_000, 500);
+        place.look(&mut row, 200, 2_000, 500);
+        place.look(&mut row, 400, 4_000, 500);
         assert_eq!(place.produce_rate(&row, 4_000), Some(100.0));
         assert_eq!(place.passed_at_ms(&row, 300), Some(3_000));
         assert_eq!(place.passed_at_ms(&row, 100), Some(1_000));
         assert_eq!(place.passed_at_ms(&row, 400), None);
         assert_eq!(place.passed_at_ms(&row, 99), None);
-        place.look(&mut row, span(10), 4_100, 500);
+        place.look(&mut row, 10, 4_100, 500);
         assert_eq!(place.produce_rate(&row, 6_100), Some(0.0), "a log that was cut begins anew");
     }
 }

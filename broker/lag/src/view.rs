@@ -141,12 +141,12 @@ impl<'a> PairView<'a> {
 
     /// The log's end.
     pub fn end(&self) -> Option<i64> {
-        self.place.span.map(|span| span.end)
+        self.place.end
     }
 
     /// Records between the two; none where the end is not known.
     pub fn lag(&self) -> Option<i64> {
-        self.pair.lag(self.book.commits.row(self.number), self.place.span)
+        self.pair.lag(self.book.commits.row(self.number), self.place.end)
     }
 
     pub fn last_commit_ms(&self) -> Option<i64> {
@@ -157,7 +157,7 @@ impl<'a> PairView<'a> {
     /// log's end passed it. 0 at the end; none where neither is known.
     pub fn lag_seconds(&self) -> Option<f64> {
         let row = self.book.commits.row(self.number);
-        if self.pair.has_nothing(row, self.place.span?) {
+        if self.pair.has_nothing(row, self.place.end?) {
             return Some(0.0);
         }
         let looked_up = self.pair.unread_since_ms(row);

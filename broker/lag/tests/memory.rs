@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ottla_lag::{Book, Position, Settings, Span};
+use ottla_lag::{Book, Position, Settings};
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
@@ -42,7 +42,7 @@ fn a_pair_takes_at_most_a_kilobyte() {
                 at_ms: 0,
                 source: 0,
             };
-            book.commit(&position, Some(1), Some(Span { start: 0, end: 9 }), 0);
+            book.commit(&position, Some(1), Some(9), 0);
         }
         assert_eq!(book.pair_count(), 100_000);
         let each = (HELD.load(Ordering::Relaxed) - before) / 100_000;

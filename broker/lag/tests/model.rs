@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_lag::{Book, Ends, Position, Settings, Span, Taken};
+use ottla_lag::{Book, Ends, Position, Settings, Taken};
 use proptest::prelude::*;
 
 const PAIRS_MAX: usize = 12;
@@ -63,8 +63,8 @@ impl Ends for Hundred {
         if self.gone == Some(number) { Err(true) } else { Ok(self.ids[usize::from(number)]) }
     }
 
-    fn span(&mut self, _: i32) -> Option<Span> {
-        Some(Span { start: 0, end: 100 })
+    fn end(&mut self, _: i32) -> Option<i64> {
+        Some(100)
     }
 }
 
@@ -117,7 +117,7 @@ proptest! {
                     let (group, topic) = (group(g), topic(t));
                     let position = Position { group: &group, topic: &topic, partition: p.into(), offset, at_ms: now_ms, source: 0 };
                     let id = ends.ids[usize::from(t)];
-                    let taken = book.commit(&position, Some(id), Some(Span { start: 0, end: 100 }), now_ms);
+                    let taken = book.commit(&position, Some(id), Some(100), now_ms);
                     let is_known = model.contains_key(&(g, t, p));
                     if offset < 0 {
                         prop_assert_eq!(taken, Taken::Ignored);

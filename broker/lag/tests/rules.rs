@@ -4,7 +4,7 @@
 mod burrow;
 
 use burrow::burrow;
-use ottla_lag::{Book, Ends, Position, Settings, Span, Status, Taken, Unread};
+use ottla_lag::{Book, Ends, Position, Settings, Status, Taken, Unread};
 
 struct At(i64, u128);
 
@@ -13,8 +13,8 @@ impl Ends for At {
         Ok(self.1)
     }
 
-    fn span(&mut self, _: i32) -> Option<Span> {
-        Some(Span { start: 0, end: self.0 })
+    fn end(&mut self, _: i32) -> Option<i64> {
+        Some(self.0)
     }
 }
 
@@ -52,8 +52,8 @@ fn told(story: &Story) -> (Status, &'static str) {
             look(&mut book, *at, *end, 1);
             ends.push(*end);
         }
-        let span = Span { start: 0, end: *end };
-        book.commit(&position(*offset, *second), Some(1), Some(span), second * 1_000);
+        let end = *end;
+        book.commit(&position(*offset, *second), Some(1), Some(end), second * 1_000);
     }
     let mut now = story.commits.last().map_or(0, |commit| commit.0);
     let mut end = story.commits.last().map_or(0, |commit| commit.2);
@@ -284,14 +284,14 @@ fn a_topic_made_anew_begins_anew() {
     // Burrow's #256.
     let mut book = book();
     for n in 0..10 {
-        let span = Span { start: 0, end: 5_000 + n * 10 };
-        book.commit(&position(1_000 + n * 10, n * 5), Some(1), Some(span), n * 5_000);
+        let end = 5_000 + n * 10;
+        book.commit(&position(1_000 + n * 10, n * 5), Some(1), Some(end), n * 5_000);
     }
     look(&mut book, 60, 5_100, 2);
     let pair = book.pairs_of("g", 60_000).next().expect("the pair stays");
     assert_eq!((pair.offset(), pair.lag(), pair.window().len()), (None, None, 0));
-    let span = Span { start: 0, end: 40 };
-    book.commit(&position(5, 65), Some(2), Some(span), 65_000);
+    let end = 40;
+    book.commit(&position(5, 65), Some(2), Some(end), 65_000);
     look(&mut book, 66, 40, 2);
     assert_eq!(status(&book, 66), Status::Ok, "an offset below the old topic's is no step back");
     let pair = book.pairs_of("g", 66_000).next().expect("the pair");
@@ -302,8 +302,8 @@ fn a_topic_made_anew_begins_anew() {
 fn markers_and_removed_records_are_no_lag_to_be_judged() {
     let mut book = book();
     for n in 0..10 {
-        let span = Span { start: 0, end: 102 };
-        book.commit(&position(100, n * 5), Some(1), Some(span), n * 5_000);
+        let end = 102;
+        book.commit(&position(100, n * 5), Some(1), Some(end), n * 5_000);
     }
     look(&mut book, 46, 102, 1);
     assert_eq!(status(&book, 46), Status::Stall);
@@ -334,9 +334,9 @@ fn what_is_no_offset_is_no_commit() {
     assert_eq!(book.commit(&position(-1, 0), None, None, 0), Taken::Ignored);
     assert_eq!((book.pair_count(), book.group_count()), (0, 0));
     // Neither is what a load tells again.
-    let span = Some(Span { start: 0, end: 10 });
+    let end = Some(10);
     for _ in 0..2 {
-        book.commit(&position(5, 1), Some(1), span, 2_000);
+        book.commit(&position(5, 1), Some(1), end, 2_000);
     }
     assert_eq!(book.pairs_of("g", 2_000).next().expect("the pair").window().len(), 1);
 }
@@ -344,10 +344,10 @@ fn what_is_no_offset_is_no_commit() {
 #[test]
 fn commits_that_follow_each_other_fast_share_a_place() {
     let mut book = book();
-    let span = |end| Some(Span { start: 0, end });
+    let end = |end| Some(end);
     for n in 0..100_i64 {
         let at = Position { at_ms: n * 100, ..position(n, 0) };
-        book.commit(&at, Some(1), span(n + 5), n * 100);
+        book.commit(&at, Some(1), end(n + 5), n * 100);
     }
     let pair = book.pairs_of("g", 9_900).next().expect("the pair");
     let window: Vec<_> =

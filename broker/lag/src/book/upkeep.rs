@@ -60,8 +60,8 @@ impl Book {
         let distance_ms = self.settings.look_ms;
         for place in places {
             let Some(Some(state)) = self.places.get_mut(*place as usize) else { continue };
-            if let Some(span) = ends.span(state.partition) {
-                state.look(self.looks.row_mut(*place), span, now_ms, distance_ms);
+            if let Some(end) = ends.end(state.partition) {
+                state.look(self.looks.row_mut(*place), end, now_ms, distance_ms);
             }
         }
     }
@@ -121,8 +121,8 @@ impl Book {
         let mut worst = GroupStatus::Ok;
         for pair in &group.pairs {
             let Some(Some(state)) = self.pairs.get_mut(*pair as usize) else { continue };
-            let span = self.places[state.place as usize].as_ref().and_then(|place| place.span);
-            worst = worst.max(state.judge(self.commits.row(*pair), span, now_ms).into());
+            let end = self.places[state.place as usize].as_ref().and_then(|place| place.end);
+            worst = worst.max(state.judge(self.commits.row(*pair), end, now_ms).into());
         }
         let (count, told) = (group.pairs.len(), group.told);
         if told != worst {
@@ -157,9 +157,9 @@ impl Book {
     fn wants(&self, pair: u32) -> Option<Wanted> {
         let state = self.pairs.get(pair as usize)?.as_ref()?;
         let place = self.place(state.place)?;
-        let offset = state.wants_age(self.commits.row(pair), place.span)?;
+        let offset = state.wants_age(self.commits.row(pair), place.end)?;
         let topic = Arc::clone(self.topics.get(place.topic)?.0);
-        Some(Wanted { topic, partition: place.partition, offset, end: place.span?.end, pair })
+        Some(Wanted { topic, partition: place.partition, offset, end: place.end?, pair })
     }
 
     /// Takes what a look at a record found. Of no effect where the pair is another one by now.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::Guard;
 use ottla_coordinator::api::{ForgetTopics, Request, Response};
-use ottla_coordinator::{Answer, Cluster, Now, OffsetChange, Settled, Shard, Step, Token};
+use ottla_coordinator::{Answer, Cluster, Now, OffsetChange, Settled, Shard, Step, Token, error_of_append};
 use ottla_model::error::ErrorCode;
 use ottla_replication::{Committed, Partition};
 use parking_lot::Mutex;
@@ -81,20 +81,6 @@ pub enum SlotState {
     Failed,
     Serving,
     Ended,
-}
-
-/// A failed append or commit in Kafka's words for clients of a coordinator.
-pub fn for_clients(code: ErrorCode) -> ErrorCode {
-    match code {
-        ErrorCode::UnknownTopicOrPartition | ErrorCode::NotEnoughReplicas | ErrorCode::RequestTimedOut => {
-            ErrorCode::CoordinatorNotAvailable
-        }
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidFetchSize => {
-            ErrorCode::UnknownServerError
-        }
-        other => other,
-    }
 }
 
 impl Slot {
@@ -250,7 +236,7 @@ impl Slot {
 
     /// A commit failed, or an append was cut short: nobody knows what the log holds.
     fn reload(self: &Arc<Slot>, state: &mut State, code: ErrorCode) {
-        let code = for_clients(code);
+        let code = error_of_append(code);
         tracing::warn!(shard = self.index, %code, "the groups of this shard are loaded anew");
         let before = std::mem::replace(state, State::Wanted);
         self.give_up(before, code);

@@ -56,9 +56,6 @@ pub async fn handle(
         if folders.is_offline(folder) {
             return result.with_error_code(ErrorCode::KafkaStorageError.code());
         }
-        if folders.is_offline(folder) {
-            return result.with_error_code(ErrorCode::KafkaStorageError.code());
-        }
         match folders.volume(folder) {
             Ok((total, usable)) => result
                 .with_topics(topics.collect())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ottla_client::groups::{CommittedOffset, GroupState, Groups, ListedGroup};
 use ottla_client::{ClientError, Cluster, Options, Topic, offsets};
-use ottla_lag::{Position, Span, Taken};
+use ottla_lag::{Position, Taken};
 use tokio_util::sync::CancellationToken;
 
 use super::Watched;
@@ -120,13 +120,10 @@ async fn heard(cluster: &Cluster, mut topics: Vec<Topic>) -> Result<HeardTopics,
     });
     let ends = offsets::find_in(cluster, &topics, offsets::At::Latest).await?;
     let topics = topics.into_iter().map(|topic| {
-        // The first offset is not asked for: nothing here needs it.
-        let end_of = |index: usize| {
-            let end = ends.get(&(topic.name.clone(), i32::try_from(index).ok()?)).copied().flatten();
-            end.map(|end| Span { start: 0, end })
-        };
-        let spans = (0..topic.partitions.len()).map(end_of).collect();
-        (Arc::from(topic.name.as_str()), Heard { id: topic.id.0.as_u128(), spans })
+        let end_of =
+            |index: usize| ends.get(&(topic.name.clone(), i32::try_from(index).ok()?)).copied().flatten();
+        let ends = (0..topic.partitions.len()).map(end_of).collect();
+        (Arc::from(topic.name.as_str()), Heard { id: topic.id.0.as_u128(), ends })
     });
     Ok(topics.collect())
 }
@@ -176,8 +173,8 @@ fn take(watched: &Watched, committed: &[(String, Result<Vec<CommittedOffset>, Cl
             };
             if !book.confirm(&position) {
                 let id = ottla_lag::Ends::topic(&mut ends, &offset.topic).ok();
-                let span = id.and_then(|_| ottla_lag::Ends::span(&mut ends, offset.partition));
-                is_touched |= book.commit(&position, id, span, now_ms) == (Taken::Yes { judge: true });
+                let end = id.and_then(|_| ottla_lag::Ends::end(&mut ends, offset.partition));
+                is_touched |= book.commit(&position, id, end, now_ms) == (Taken::Yes { judge: true });
             }
         }
         drop(book);

@@ -7,7 +7,7 @@ use ottla_coordinator::OffsetChange;
 use ottla_lag::{Position, Taken};
 
 use super::Lag;
-use super::logs::{Logs, span};
+use super::logs::{Logs, end_of};
 use super::owners::Members;
 use crate::groups::{Groups, OffsetListener};
 use crate::partitions::Topic;
@@ -75,9 +75,9 @@ impl Lag {
 
     fn take(&self, topic: Option<&Topic>, position: &Position<'_>, now_ms: i64) {
         // Before the book's lock: a partition's own lock may be busy with the disk.
-        let span = topic.and_then(|topic| span(topic, position.partition));
+        let end = topic.and_then(|topic| end_of(topic, position.partition));
         let id = topic.map(|topic| topic.id.0.as_u128());
-        let taken = self.own.book.lock().commit(position, id, span, now_ms);
+        let taken = self.own.book.lock().commit(position, id, end, now_ms);
         if taken == (Taken::Yes { judge: true }) {
             self.own.touch(position.group);
         }

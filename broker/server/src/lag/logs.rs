@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
-use ottla_lag::{Ends, Span, Unread, Wanted};
+use ottla_lag::{Ends, Unread, Wanted};
 use ottla_replication::NextUnread;
 
 use crate::partitions::{Partitions, Topic};
@@ -15,7 +15,7 @@ pub(crate) struct Heard {
     /// 0 from brokers that know no ids.
     pub id: u128,
     /// By partition; none where its leader did not answer.
-    pub spans: Vec<Option<Span>>,
+    pub ends: Vec<Option<i64>>,
 }
 
 pub(crate) type HeardTopics = BTreeMap<Arc<str>, Heard>;
@@ -54,12 +54,16 @@ impl Logs {
         match self {
             Logs::Here(partitions) => {
                 let topic = partitions.upgrade()?.topic(topic)?;
-                Some((0..topic.partition_count() as i32).map(|index| end(&topic, index)).collect())
+                Some(
+                    (0..topic.partition_count() as i32)
+                        .map(|index| end_of(&topic, index).unwrap_or(-1))
+                        .collect(),
+                )
             }
             Logs::Elsewhere(heard) => {
                 let heard = heard.load();
                 let topic = heard.as_ref().as_ref()?.get(topic)?;
-                Some(topic.spans.iter().map(|span| span.map_or(-1, |span| span.end)).collect())
+                Some(topic.ends.iter().map(|end| end.unwrap_or(-1)).collect())
             }
         }
     }
@@ -84,14 +88,10 @@ impl Logs {
     }
 }
 
-fn end(topic: &Topic, index: i32) -> i64 {
-    topic.partition(index).map_or(-1, |partition| partition.high_watermark())
-}
-
-/// What a topic's partition holds now.
-pub(super) fn span(topic: &Topic, index: i32) -> Option<Span> {
+/// The end of what consumers may read of a topic's partition now.
+pub(super) fn end_of(topic: &Topic, index: i32) -> Option<i64> {
     let partition = topic.partition(index).ok()?;
-    Some(Span { start: partition.log_start(), end: partition.high_watermark() })
+    Some(partition.high_watermark())
 }
 
 pub(crate) enum LogEnds {
@@ -116,12 +116,12 @@ impl Ends for LogEnds {
         }
     }
 
-    fn span(&mut self, partition: i32) -> Option<Span> {
+    fn end(&mut self, partition: i32) -> Option<i64> {
         match self {
-            LogEnds::Here { topic, .. } => span(topic.as_ref()?, partition),
+            LogEnds::Here { topic, .. } => end_of(topic.as_ref()?, partition),
             LogEnds::Elsewhere { topics, topic } => {
                 let heard = (**topics).as_ref()?.get(topic.as_ref()?)?;
-                *heard.spans.get(usize::try_from(partition).ok()?)?
+                *heard.ends.get(usize::try_from(partition).ok()?)?
             }
         }
     }
